@@ -1,0 +1,44 @@
+"""The shipped base model: how it is built and trained.
+
+    python -m vlm_games.pretraining.train --config=configs/base.py \
+        --output=/tmp/base
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Returns the config of the base's training."""
+    c = ml_collections.ConfigDict()
+    c.seed = 0
+    c.images = 4  # images in a game
+
+    c.model = ml_collections.ConfigDict()
+    c.model.image_size = 32  # pixels
+    c.model.patch_size = 4  # pixels
+    c.model.shuffle = 2  # 2 x 2 patches to one image token: 16 an image
+    c.model.vision_width = 96
+    c.model.vision_depth = 3
+    c.model.vision_heads = 2
+    c.model.width = 128  # of the decoder
+    c.model.depth = 4
+    c.model.heads = 4
+
+    c.recipe = ml_collections.ConfigDict()  # see pretraining.examples.Recipe
+    c.recipe.agree = 0.25
+    c.recipe.questions = 5
+    c.recipe.describe = 0.5
+    c.recipe.turns = 4
+    c.recipe.wise = 0.8
+    c.recipe.probes = 4
+
+    c.scenes = 40_000  # labelled source scenes
+    c.see_steps = 1_200  # steps on single images alone
+    c.play_steps = 1_700  # steps that add rows with several images
+    c.answer_rows = 64  # rows of a step with one image
+    c.probe_rows = 12  # rows of a step with several images and probes
+    c.game_rows = 8  # rows of a step that hold a whole game
+    c.learning_rate = 2e-3
+    c.warmup = 200
+    c.weight_decay = 0.02
+    return c

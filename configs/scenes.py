@@ -1,0 +1,75 @@
+"""Dialog games on the shipped world with the shipped base.
+
+    python -m vlm_games.main --config=configs/scenes.py --workdir=/tmp/scenes
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Returns the default recipe: independent views, credit per answer."""
+    c = ml_collections.ConfigDict()
+    c.method = "dialog_games"
+    c.seed = 0
+    c.iterations = 3
+    c.controls = ("unfiltered",)  # also: lost, shuffled, replay_only
+    c.base = ""  # model directory; empty for the shipped base
+    c.images = ""  # folder of images; empty for the rendered target domain
+    c.play_images = 2_000  # of the rendered target domain
+    c.prompts = ml_collections.ConfigDict()  # see games.prompts.Prompts
+
+    c.play = ml_collections.ConfigDict()  # see games.protocol.GameSettings
+    c.play.turns = 4
+    c.play.style = "any"  # or yes_no, open
+    c.play.guesser_temperature = 1.0
+    c.play.describer_temperature = 1.0
+    c.play.guesser_tokens = 24
+    c.play.answer_tokens = 4
+    c.play.remember = False  # whether the Describer sees the dialog so far
+    c.play.slots = 128  # games at once
+
+    c.game = ml_collections.ConfigDict()
+    c.game.images = 4  # N
+    c.game.games = 768  # in an iteration
+    c.game.shard = 256  # games stored at a time
+    c.game.sets = "random"  # how the images of a game are drawn
+    c.game.filter = "views"  # see games.filters.FILTERS
+    c.game.judges = 2  # independent views that judge the answers
+    c.game.judge_view = 0.7  # strength of their augmentation
+    c.game.describer_view = 0.0  # of the Describer's own view
+    c.game.repeats = 0  # times the Guesser is asked again
+    c.game.reshuffles = 0  # the same under other image orders
+    c.game.credit = 0.1  # least credit of an answer to learn, nats
+    c.game.balance = True  # as many yes as no among them
+
+    c.train = ml_collections.ConfigDict()
+    c.train.start = "last"  # or base: where each iteration starts from
+    c.train.steps = 80
+    c.train.learning_rate = 5e-4
+    c.train.warmup = 8
+    c.train.weight_decay = 0.02
+    c.train.augment = 1.0  # strength of the student's augmentation
+    c.train.save_every = 40  # steps
+    c.train.replay_images = 1_000  # labelled source images
+    c.train.rows = ml_collections.ConfigDict()  # of a micro-batch, per device
+    c.train.rows.describer = 32
+    c.train.rows.guesser = 6
+    c.train.rows.replay_answer = 24
+    c.train.rows.replay_game = 6
+
+    c.recipe = ml_collections.ConfigDict()  # as the base's, for replay
+    c.recipe.agree = 0.25
+    c.recipe.questions = 5
+    c.recipe.describe = 0.5
+    c.recipe.turns = 4
+    c.recipe.wise = 0.8
+    c.recipe.probes = 4
+
+    c.eval = ml_collections.ConfigDict()
+    c.eval.seed = 0
+    c.eval.split = "test"  # validation for choices
+    c.eval.target_images = 600
+    c.eval.source_images = 300
+    c.eval.games = 384
+    c.eval.guard_games = 128
+    return c

@@ -1,0 +1,1 @@
+"""Where images come from, and the records of games on disk."""

@@ -1,0 +1,127 @@
+"""Images of a dataset that TensorFlow Datasets has prepared as ArrayRecord."""
+
+import hashlib
+import io
+import operator
+import os
+from typing import Any
+
+import numpy as np
+
+from vlm_games.data import decode
+
+_HOW_TO_PREPARE = """\
+Prepare it once, where TensorFlow is installed (reading needs none):
+  tfds build {name} --file_format=array_record --data_dir={data_dir}
+or in Python:
+  tfds.builder("{name}", data_dir="{data_dir}").download_and_prepare(
+      file_format="array_record")"""
+
+
+class TfdsSource:
+    """A split of a prepared dataset, as squares, decoded at each access.
+
+    Attributes:
+      names: "<dataset>/<version>/<split>/<index>".
+    """
+
+    def __init__(
+        self,
+        name: str,
+        split: str,
+        size: int,
+        image_key: str = "image",
+        data_dir: str | os.PathLike = "~/tensorflow_datasets",
+    ):
+        """Opens the dataset; downloads and prepares nothing.
+
+        Args:
+          name: the dataset, with config and version if wanted ("coco/2017").
+          split: TFDS split, slices included ("train[:1000]").
+          size: side of the squares in pixels.
+          image_key: the feature that holds the image.
+          data_dir: where the dataset was prepared.
+
+        Raises:
+          ValueError: not prepared there, not as ArrayRecord, or without such
+            a split or image feature.
+        """
+        data_dir = os.path.expanduser(os.fspath(data_dir))
+        builder = _open_builder(name, data_dir)
+        self._size = size
+        self._key = image_key
+        self._records = _open_split(builder, name, split, image_key, data_dir)
+        prefix = f"{builder.info.full_name}/{split}"
+        self.names = tuple(f"{prefix}/{i}" for i in range(len(self._records)))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Image `index` as read-only uint8 [size, size, 3], RGB."""
+        name = self.names[operator.index(index)]
+        encoded = self._records[operator.index(index) % len(self)][self._key]
+        try:
+            return decode.decode_square(io.BytesIO(encoded), self._size)
+        except decode.UnreadableImageError as error:
+            raise decode.UnreadableImageError(f"{name}: {error}") from error
+
+    def digest(self) -> str:
+        """Of dataset, version, split, length and `size`; reads no image."""
+        text = f"tfds {self._size}\n" + "\n".join(self.names)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _open_builder(name: str, data_dir: str) -> Any:
+    # Imported here: it takes seconds, and only those who use it should wait.
+    import tensorflow_datasets as tfds
+
+    advice = _HOW_TO_PREPARE.format(name=name, data_dir=data_dir)
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError as error:
+        raise ValueError(
+            f"No dataset {name!r}: TFDS has none of that name, and nothing is "
+            f"prepared under {data_dir}/{name}.\n{advice}"
+        ) from error
+    if not builder.info.splits:
+        raise ValueError(
+            f"Dataset {name!r} is not prepared: {builder.data_path} holds no "
+            f"split.\n{advice}"
+        )
+    return builder
+
+
+def _open_split(
+    builder: Any, name: str, split: str, image_key: str, data_dir: str
+) -> Any:
+    import tensorflow_datasets as tfds
+
+    features = dict(builder.info.features)
+    if not isinstance(features.get(image_key), tfds.features.Image):
+        images = [
+            key
+            for key, feature in features.items()
+            if isinstance(feature, tfds.features.Image)
+        ]
+        raise ValueError(
+            f"Dataset {name!r} has no image feature {image_key!r}; its image "
+            f"features are: {', '.join(images) or 'none'}."
+        )
+    try:
+        # Undecoded, so that files are treated as those of a folder are.
+        records = builder.as_data_source(
+            split, decoders={image_key: tfds.decode.SkipDecoding()}
+        )
+    except NotImplementedError as error:
+        advice = _HOW_TO_PREPARE.format(name=name, data_dir=data_dir)
+        raise ValueError(
+            f"Dataset {name!r} in {builder.data_path} is not prepared as "
+            f"ArrayRecord, which random access needs.\n{advice}"
+        ) from error
+    except ValueError as error:
+        raise ValueError(
+            f"Dataset {name!r} has no split {split!r}; it has "
+            f"{', '.join(builder.info.splits)}."
+        ) from error
+    return records

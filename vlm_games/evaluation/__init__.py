@@ -1,0 +1,1 @@
+"""Game success, question answering, forgetting. Knows no training."""

@@ -1,0 +1,103 @@
+"""Game success on held-out images, and the guards against empty wins."""
+
+import collections
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from vlm_games.data.records import GameRecord
+from vlm_games.games.image_sets import draw_set
+from vlm_games.games.listener import listen
+from vlm_games.games.play import Role, Table
+from vlm_games.games.prompts import Prompts
+from vlm_games.games.protocol import GameSpec, PlayedGame
+from vlm_games.sampling.scoring import Scorer
+
+
+def held_out_specs(games: int, size: int, total: int, seed: int):
+    """Random sets of `size` of `total` images, the same for every model."""
+    specs = []
+    for game in range(games):
+        found = draw_set(
+            kind="random",
+            size=size,
+            seed=seed,
+            iteration=0,
+            game=game,
+            total=total,
+        )
+        specs.append(GameSpec(game, found.images, found.target))
+    return specs
+
+
+def success_rate(played: Sequence[PlayedGame]) -> float:
+    """Percent of games whose target was named; aborted ones count as lost."""
+    return 100.0 * float(np.mean([g.success for g in played]))
+
+
+def measure_games(
+    table: Table,
+    scorer: Scorer,
+    prompts: Prompts,
+    player: Role,
+    base: Role,
+    blind_tokens,
+    specs: Sequence[GameSpec],
+    guard_games: int,
+    seed: int,
+) -> dict:
+    """Plays held-out games and their guards.
+
+    Args:
+      player: the model, in both seats. base: iteration 0, for cross-play.
+      blind_tokens: image tokens of as many plain grey images.
+      specs: held-out games; the guards play the first `guard_games`.
+
+    Returns:
+      percentages by the names of metrics.json.
+    """
+    draws = (seed, 0)
+    played = list(table.play(player, player, specs, draws))
+    found = listen(scorer, prompts, player, played)
+    likeliest = [
+        bool(len(x)) and int(x.sum(axis=0).argmax()) == g.spec.target
+        for x, g in zip(found, played, strict=True)
+    ]
+    few = specs[:guard_games]
+    blind = Role(player.params, blind_tokens)
+    metrics = {
+        "game_success": success_rate(played),
+        "game_success_likelihood": 100.0 * float(np.mean(likeliest)),
+        "game_aborted": 100.0
+        * float(np.mean([g.reason is not None for g in played])),
+        "game_turns": float(np.mean([len(g.exchanges) for g in played])),
+    }
+    if few:
+        metrics["blind_success"] = success_rate(
+            list(table.play(player, blind, few, draws))
+        )
+        metrics["cross_success"] = success_rate(
+            list(table.play(player, base, few, draws))
+        )
+    return metrics
+
+
+def talk_figures(records: Sequence[GameRecord]) -> dict:
+    """How varied the talk is: a private vocabulary or a rut shows here.
+
+    Returns:
+      distinct_questions: percent of questions that are distinct;
+      answer_entropy: of the distribution of answers, bits;
+      question_length: mean number of words.
+    """
+    questions = [t.question for r in records for t in r.turns]
+    answers = collections.Counter(t.answer for r in records for t in r.turns)
+    if not questions:
+        return {}
+    shares = [n / len(questions) for n in answers.values()]
+    return {
+        "distinct_questions": 100.0 * len(set(questions)) / len(questions),
+        "answer_entropy": -sum(p * math.log2(p) for p in shares),
+        "question_length": float(np.mean([len(q.split()) for q in questions])),
+    }

@@ -1,0 +1,1 @@
+"""Image sets, protocol and prompts, batched play, filters."""

@@ -1,0 +1,345 @@
+"""Which images lie on the table in each game, and which one is the target.
+
+Game g of an iteration depends on (seed, iteration, g) alone, so any game can
+be made again by itself, in any order, on any machine.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Sequence
+
+import numpy as np
+
+KINDS = ("random", "similar", "clusters", "frames")
+
+# Keeps these draws apart from any other made from (seed, iteration, game).
+_STREAM = 0x1A6E5E7
+_BLOCK = 2048  # rows of a matrix product: a tile of cosines takes 32 MiB
+# Cosines are compared in billionths. A matrix product differs in its last bits
+# with the shape of its block, and a game must not.
+_GRID = 10**9
+_INDICES = 2**32  # room for the index of an image below its cosine in a key
+_BARRED = np.iinfo(np.int64).min + 1  # below every key
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSet:
+    """The images of one game.
+
+    Attributes:
+      images: indices into the source, distinct, in the Guesser's order.
+      target: position in `images` (not an index into the source) of the image
+        that the Describer sees.
+    """
+
+    images: tuple[int, ...]
+    target: int
+
+
+def draw_sets(
+    *,
+    kind: str,
+    count: int,
+    size: int,
+    seed: int,
+    iteration: int,
+    total: int,
+    first: int = 0,
+    embeddings: np.ndarray | None = None,
+    clusters: np.ndarray | None = None,
+    frames: np.ndarray | None = None,
+    duplicates: np.ndarray | None = None,
+    near_duplicate: float = 0.995,
+    pool: int | None = None,
+) -> list[ImageSet]:
+    """The sets of games first, ..., first + count - 1.
+
+    Images are shuffled and the target's position is uniform, in every kind.
+
+    Args:
+      kind: "random": distinct images, uniformly. "similar": a target and some
+        of its nearest neighbours. "clusters": images of one cluster.
+        "frames": `size` images that follow each other in one episode.
+      count: number of games.
+      size: images per game, at least 2.
+      seed, iteration: non-negative; with the game's number, they fix its set.
+      total: number n of images in the source.
+      first: number of the first game.
+      embeddings: [n, D] of any length, for "similar". Finite, no row zero.
+      clusters: int [n] labels, for "clusters". A negative label is no
+        cluster; clusters of fewer than `size` different images are skipped.
+      frames: int [n] episodes, for "frames". A negative one is no episode;
+        runs of fewer than `size` images of an episode are skipped.
+      duplicates: int [n] groups of equal images (`exact_duplicates`). Two of
+        one group are never in a set, of any kind. None: all images differ.
+      near_duplicate: "similar" leaves out of the distractors what has a
+        larger cosine than this with the target: nobody could tell them apart
+        and the game could not be won.
+      pool: "similar" draws the distractors among so many nearest neighbours;
+        3 * (size - 1) where None.
+
+    Returns:
+      `count` image sets. Arguments for other kinds are not looked at.
+
+    Raises:
+      ValueError: the request cannot be met; says what to change.
+    """
+    if kind not in KINDS:
+        nearest = difflib.get_close_matches(str(kind), KINDS, 1, cutoff=0.0)
+        raise ValueError(
+            f"unknown kind of image sets {kind!r}; did you mean "
+            f"{nearest[0] if nearest else KINDS[0]!r}? Known: "
+            f"{', '.join(KINDS)}"
+        )
+    _check_numbers(count, size, seed, iteration, total, first)
+    groups = np.arange(total)
+    if duplicates is not None:
+        groups = _labels("duplicates", duplicates, kind, total)
+    rngs = [
+        np.random.default_rng((seed, iteration, game, _STREAM))
+        for game in range(first, first + count)
+    ]
+    if kind == "random":
+        drawn = _draw_random(rngs, size, groups)
+    elif kind == "similar":
+        pool = 3 * (size - 1) if pool is None else pool
+        vectors = _vectors(embeddings, total)
+        drawn = _draw_similar(rngs, size, groups, vectors, near_duplicate, pool)
+    elif kind == "clusters":
+        labels = _labels("clusters", clusters, kind, total)
+        drawn = _draw_clusters(rngs, size, groups, labels)
+    else:
+        episodes = _labels("frames", frames, kind, total)
+        drawn = _draw_frames(rngs, size, groups, episodes)
+    return [_shuffled(rng, s) for rng, s in zip(rngs, drawn, strict=True)]
+
+
+def draw_set(game: int, **options) -> ImageSet:
+    """The set of one game; `options` as of `draw_sets`, no count nor first."""
+    return draw_sets(first=game, count=1, **options)[0]
+
+
+def exact_duplicates(digests: Sequence[str]) -> np.ndarray:
+    """Groups of equal images.
+
+    Args:
+      digests: of the content of each of n images.
+
+    Returns:
+      int64 [n]; equal where digests are, numbered from 0 as they first occur.
+    """
+    numbers: dict[str, int] = {}
+    groups = [numbers.setdefault(digest, len(numbers)) for digest in digests]
+    return np.array(groups, np.int64)
+
+
+def nearest_images(
+    anchors: np.ndarray,
+    embeddings: np.ndarray,
+    pool: int,
+    *,
+    near_duplicate: float = 0.995,
+    groups: np.ndarray | None = None,
+) -> np.ndarray:
+    """Nearest neighbours by cosine: exact search, 2048 by 2048 at a time.
+
+    Args:
+      anchors: int [A] indices of images.
+      embeddings: [n, D], of any length.
+      pool: neighbours per anchor.
+      near_duplicate: images with a larger cosine are left out.
+      groups: int [n] groups of equal images: the anchor's own is left out, and
+        the first image stands for each other one. None: all images differ.
+
+    Returns:
+      int64 [A, pool] indices, nearest first, the lower index first where
+      cosines agree to nine digits; -1 where there are no more.
+    """
+    n = len(embeddings)
+    groups = np.arange(n) if groups is None else np.asarray(groups)
+    stands = np.zeros(n, bool)
+    stands[np.unique(groups, return_index=True)[1]] = True
+    limit = round(near_duplicate * _GRID)
+    found = np.full((len(anchors), pool), -1, np.int64)
+    for row in range(0, len(anchors), _BLOCK):
+        mine = anchors[row : row + _BLOCK]
+        queries = _unit(embeddings, mine)
+        best = np.full((len(mine), pool), _BARRED)
+        for column in range(0, n, _BLOCK):
+            theirs = np.arange(column, min(column + _BLOCK, n))
+            cosines = queries @ _unit(embeddings, theirs).T
+            keys = np.rint(cosines * _GRID).astype(np.int64)
+            barred = (keys > limit) | ~stands[theirs]
+            barred |= groups[mine][:, None] == groups[theirs]
+            # One integer, cosine above and index below: all keys differ, so
+            # the best are the same whatever the blocks.
+            keys = np.where(barred, _BARRED, keys * _INDICES - theirs)
+            best = np.concatenate([best, keys], axis=1)
+            best = np.partition(best, -pool, axis=1)[:, -pool:]
+        best = np.sort(best, axis=1)[:, ::-1]
+        indices = np.where(best == _BARRED, -1, -best % _INDICES)
+        found[row : row + _BLOCK] = indices
+    return found
+
+
+# Each of these returns one list of images per generator, the target first.
+
+
+def _draw_random(rngs, size, groups):
+    different = len(np.unique(groups))
+    if different < size:
+        raise ValueError(
+            f"a game needs {size} different images and the source has only "
+            f"{different} (the rest are exact copies); give more images or a "
+            "smaller size"
+        )
+    everything = np.arange(len(groups))
+    return [_fill(rng, [], everything, groups, size) for rng in rngs]
+
+
+def _draw_similar(rngs, size, groups, embeddings, near_duplicate, pool):
+    if pool < size - 1:
+        raise ValueError(
+            f"pool = {pool} neighbours cannot give the {size - 1} distractors "
+            f"of a game of {size} images; give at least {size - 1}"
+        )
+    if not -1 < near_duplicate <= 1:
+        raise ValueError(
+            f"near_duplicate = {near_duplicate} is no cosine; give a number "
+            "above -1 and up to 1 (1 leaves nothing out)"
+        )
+    n = len(embeddings)
+    targets = np.array([rng.integers(n) for rng in rngs], np.int64)
+    neighbours = nearest_images(
+        targets,
+        embeddings,
+        min(pool, n - 1),
+        near_duplicate=near_duplicate,
+        groups=groups,
+    )
+    drawn = []
+    for rng, target, row in zip(rngs, targets, neighbours, strict=True):
+        near = row[row >= 0]
+        if len(near) < size - 1:
+            raise ValueError(
+                f"image {target} needs {size - 1} distractors and only "
+                f"{len(near)} of {n - 1} images have a cosine of at most "
+                f"{near_duplicate} with it and are no exact copies; raise "
+                "near_duplicate, centre the embeddings or give more images"
+            )
+        drawn.append(_fill(rng, [int(target)], near, groups, size))
+    return drawn
+
+
+def _draw_clusters(rngs, size, groups, labels):
+    # Copies count once: (cluster, group) pairs, then pairs per cluster.
+    pairs = np.unique(np.stack([labels, groups]), axis=1)
+    names, counts = np.unique(pairs[0][pairs[0] >= 0], return_counts=True)
+    anchors = np.flatnonzero(np.isin(labels, names[counts >= size]))
+    if not len(anchors):
+        raise ValueError(
+            f"none of {len(names)} clusters has {size} different images (the "
+            f"largest has {counts.max(initial=0)}); make fewer clusters or "
+            "give a smaller size"
+        )
+    drawn = []
+    for rng in rngs:
+        anchor = int(rng.choice(anchors))
+        members = np.flatnonzero(labels == labels[anchor])
+        drawn.append(_fill(rng, [anchor], members, groups, size))
+    return drawn
+
+
+def _draw_frames(rngs, size, groups, episodes):
+    windows = np.lib.stride_tricks.sliding_window_view(episodes, size)
+    whole = (windows == windows[:, :1]).all(axis=1) & (windows[:, 0] >= 0)
+    starts = np.flatnonzero(whole)
+    copies = np.sort(
+        np.lib.stride_tricks.sliding_window_view(groups, size)[starts]
+    )
+    starts = starts[(np.diff(copies) > 0).all(axis=1)]
+    if not len(starts):
+        raise ValueError(
+            f"no episode has {size} different images in a row "
+            f"({whole.sum()} places have {size} images in a row, all with "
+            "exact copies among them); give longer episodes or a smaller size"
+        )
+    return [
+        rng.permutation(rng.choice(starts) + np.arange(size)).tolist()
+        for rng in rngs
+    ]
+
+
+def _fill(rng, images, candidates, groups, size):
+    """Adds candidates up to `size`, each uniform among those of new groups."""
+    images = list(images)
+    while len(images) < size:
+        choice = rng.choice(candidates)
+        if (groups[images] == groups[choice]).any():
+            # Only now look at them all; a second draw keeps it uniform.
+            taken = np.isin(groups[candidates], groups[images])
+            choice = rng.choice(candidates[~taken])
+        images.append(int(choice))
+    return images
+
+
+def _shuffled(rng, images):
+    """Set of `images`, given with the target first, in the Guesser's order."""
+    order = rng.permutation(len(images)).tolist()
+    return ImageSet(tuple(images[i] for i in order), order.index(0))
+
+
+def _unit(embeddings, indices):
+    """float64 [len(indices), D] rows of length 1."""
+    rows = np.asarray(embeddings[indices], np.float64)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    bad = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
+    if len(bad):
+        raise ValueError(
+            f"the embedding of image {indices[bad[0]]} has length "
+            f"{lengths[bad[0], 0]}; a cosine needs finite rows that are not "
+            "zero"
+        )
+    return rows / lengths
+
+
+def _check_numbers(count, size, seed, iteration, total, first):
+    if size < 2:
+        raise ValueError(f"a game needs at least 2 images; got size = {size}")
+    if size > total:
+        raise ValueError(
+            f"a game of {size} images cannot be drawn from {total}; give more "
+            "images or a smaller size"
+        )
+    numbers = dict(count=count, seed=seed, iteration=iteration, first=first)
+    for name, number in numbers.items():
+        if number < 0:
+            raise ValueError(f"{name} must not be negative; got {number}")
+
+
+def _vectors(embeddings, total):
+    if embeddings is None:
+        raise ValueError(
+            f"kind 'similar' needs embeddings [{total}, D]; got none"
+        )
+    embeddings = np.asarray(embeddings)
+    if embeddings.ndim != 2 or len(embeddings) != total:
+        raise ValueError(
+            f"embeddings must be [{total}, D], a row per image; got "
+            f"{list(embeddings.shape)}"
+        )
+    return embeddings
+
+
+def _labels(name, labels, kind, total):
+    if labels is None:
+        raise ValueError(
+            f"kind {kind!r} needs {name}, an int [{total}]; got none"
+        )
+    labels = np.asarray(labels)
+    if labels.shape != (total,) or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} must be an int [{total}], one per image; got "
+            f"{labels.dtype} {list(labels.shape)}"
+        )
+    return labels.astype(np.int64)

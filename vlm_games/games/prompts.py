@@ -1,0 +1,138 @@
+"""Every word that the program says to the model, in one place.
+
+Each field can be replaced from a config (`config.prompts.describer = ...`).
+The defaults are for the shipped base, whose language is a few dozen words.
+"""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+
+from vlm_games.data.examples import IMAGE
+
+# What the Guesser may ask, by `game.question_style`.
+STYLES = {"yes_no": "yes or no", "open": "open", "any": "any"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Prompts:
+    """Templates of both roles.
+
+    Attributes:
+      describer: what the Describer reads; fields {image}, {question}.
+      opening: what the Guesser reads first; field {style}.
+      candidate: then once per image; fields {number}, {image}.
+      cue: after which the Guesser speaks: summary, then question or guess.
+      last_cue: the same where it must guess.
+      answer: how an answer reaches the Guesser; field {answer}.
+      ask, guess: words with which the Guesser's move begins.
+      summary_end: what separates the summary from the move.
+      end: the token that ends a role's words.
+      caption: what asks for a description of one image; field {image}.
+    """
+
+    describer: str = "{image} question : {question} answer :"
+    opening: str = "game : {style} questions"
+    candidate: str = "image {number} {image}"
+    cue: str = "summary :"
+    last_cue: str = "last summary :"
+    answer: str = "answer : {answer}"
+    ask: str = "ask"
+    guess: str = "guess"
+    summary_end: str = "."
+    end: str = "<eos>"
+    caption: str = "{image} describe :"
+
+    def ask_describer(self, question: str) -> str:
+        """The Describer's whole prompt for one question."""
+        return self.describer.format(image=IMAGE, question=question)
+
+    def describer_trunk(self) -> str:
+        """The Describer's prompt up to its image, shared by all questions."""
+        return "".join(self.ask_describer("").partition(IMAGE)[:2])
+
+    def question_only(self, question: str) -> str:
+        """The Describer's prompt after its image."""
+        return self.ask_describer(question).partition(IMAGE)[2].strip()
+
+    def open_game(self, images: int, style: str) -> str:
+        """What the Guesser reads before its first words."""
+        numbered = [
+            self.candidate.format(number=k + 1, image=IMAGE)
+            for k in range(images)
+        ]
+        return " ".join([self.opening.format(style=STYLES[style]), *numbered])
+
+    def next_cue(self, last: bool) -> str:
+        """After which the Guesser speaks."""
+        return self.last_cue if last else self.cue
+
+    def hear(self, answer: str, last: bool) -> str:
+        """What the Guesser reads after an answer."""
+        return f"{self.answer.format(answer=answer)} {self.next_cue(last)}"
+
+    def speak(self, summary: str, move: str) -> str:
+        """The Guesser's words of one turn; see `parse_move`."""
+        return f"{summary} {self.summary_end} {move} {self.end}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Move:
+    """What the Guesser said.
+
+    Attributes:
+      summary: its running summary.
+      question: set if it asks.
+      guess: position of the image, from 0, if it guesses.
+      fault: why the words are illegal, or None.
+    """
+
+    summary: str = ""
+    question: str | None = None
+    guess: int | None = None
+    fault: str | None = None
+
+
+def parse_move(
+    prompts: Prompts, text: str, images: int, must_guess: bool
+) -> Move:
+    """Reads the Guesser's words: a summary, then one question or guess."""
+    ask, guess = re.escape(prompts.ask), re.escape(prompts.guess)
+    stop = re.escape(prompts.summary_end)
+    found = re.fullmatch(
+        rf"(?P<summary>.*?)\s*{stop}\s*"
+        rf"(?:{ask}\s+(?P<question>.+)|{guess}\s+(?P<guess>\S+))",
+        text.strip(),
+        re.DOTALL,
+    )
+    if not found:
+        return Move(fault="no question or guess found")
+    summary, question = found["summary"], found["question"]
+    if question is not None:
+        if must_guess:
+            return Move(summary, question, fault="asked instead of guessing")
+        return Move(summary, question.strip())
+    if not re.fullmatch(r"[0-9]{1,6}", found["guess"]):
+        return Move(summary, fault="guess is not a number")
+    index = int(found["guess"]) - 1
+    if not 0 <= index < images:
+        return Move(summary, fault="guess names no image")
+    return Move(summary, guess=index)
+
+
+def verdict_summary(possible: Sequence[bool]) -> str:
+    """A summary that says of every image whether it is still possible."""
+    words = [
+        f"{k + 1} {'yes' if ok else 'no'}" for k, ok in enumerate(possible)
+    ]
+    return " ".join(words)
+
+
+def prompt_words(prompts: Prompts, images: int) -> list[str]:
+    """Every word of the templates, for a word-level tokenizer."""
+    texts = [prompts.ask_describer(""), prompts.caption]
+    texts += [prompts.open_game(images, style) for style in STYLES]
+    texts += [prompts.hear("", last) for last in (False, True)]
+    texts += [prompts.ask, prompts.guess, prompts.summary_end, "yes no"]
+    words = " ".join(texts).replace("{image}", "").split()
+    return [w for w in dict.fromkeys(words) if w != IMAGE]

@@ -1,0 +1,74 @@
+"""The entry point: `python -m vlm_games.main --config=... --workdir=...`."""
+
+import sys
+import time
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+from tqdm import tqdm
+
+from vlm_games.data.records import RecordError
+from vlm_games.data.workdir import Workdir, WorkdirError
+from vlm_games.report_run import finish
+from vlm_games.self_improve import DivergedError, Run, self_improve
+from vlm_games.workbench import build
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+
+# What a user can mend; anything else is a fault of ours and keeps its trace.
+USER_ERRORS = (
+    WorkdirError,
+    DivergedError,
+    RecordError,
+    FileNotFoundError,
+    ValueError,
+    OSError,
+)
+
+
+class Bars:
+    """One progress bar per phase, on stderr."""
+
+    def __init__(self):
+        self._what, self._bar = None, None
+
+    def __call__(self, what: str, done: int, of: int) -> None:
+        if what != self._what:
+            self.close()
+            self._bar = tqdm(total=of, desc=f"{what:<22}", file=sys.stderr)
+            self._what = what
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        """Ends the bar in hand."""
+        if self._bar is not None:
+            self._bar.update(self._bar.total - self._bar.n)
+            self._bar.close()
+        self._what = self._bar = None
+
+
+def main(argv) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)
+    started = time.time()
+    config, workdir = _CONFIG.value, Workdir(_WORKDIR.value)
+    bars = Bars()
+    try:
+        workdir.claim(config.to_dict())
+        setup = build(config)
+        run = Run(config, setup, workdir, bars)
+        results = self_improve(run)
+        bars.close()
+        print(finish(run, results, time.time() - started))
+    except USER_ERRORS as error:
+        bars.close()
+        logging.vlog(1, "trace", exc_info=True)
+        sys.exit(f"vlm_games: {error}")
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["config", "workdir"])
+    app.run(main)

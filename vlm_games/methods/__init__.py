@@ -1,0 +1,1 @@
+"""A method of self-improvement: candidates, filter, examples."""

@@ -1,0 +1,210 @@
+"""Which games and answers each arm learns from, and as what examples.
+
+    arm          games                    answers              words
+    main         kept by the filter       by credit, balanced  as said
+    unfiltered   any complete ones        any                  as said
+    lost         those the filter drops   any                  as said
+    shuffled     as main                  as main              answers permuted
+    replay_only  none                     none
+
+Every control has as many games and as many answers as main kept.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from vlm_games.data.examples import Example, read, said
+from vlm_games.data.records import GameRecord
+from vlm_games.games import filters
+from vlm_games.games.prompts import Prompts
+from vlm_games.games.protocol import GameSpec, PlayedGame
+from vlm_games.methods.method import Selection, Workbench
+
+ARMS = ("main", "unfiltered", "lost", "shuffled", "replay_only")
+
+# One answer to learn: (image, question, answer).
+Answer = tuple[int, str, str]
+
+
+def select(
+    records: Sequence[GameRecord],
+    arm: str,
+    config,
+    bench: Workbench,
+    seed: tuple[int, int],
+    budget: Mapping[str, int] | None,
+) -> Selection:
+    """Chooses examples for an arm; see the table above.
+
+    Args:
+      config: `config.game`. seed: (seed, iteration).
+      budget: main's Selection.budget, for controls.
+    """
+    rng = np.random.default_rng((*seed, ARMS.index(arm)))
+    complete = [r for r in records if r.outcome != "aborted"]
+    kept = [r for r in complete if r.kept]
+    if arm in ("main", "shuffled"):
+        games, answers = kept, telling_answers(kept, config, bench, rng)
+    else:
+        games = {
+            "unfiltered": complete,
+            "lost": [r for r in complete if not r.kept],
+            "replay_only": [],
+        }[arm]
+        answers = [a for r in games for a in _answers(r)]
+    if budget is not None:
+        games = _sample(rng, games, budget["kept"])
+        answers = _sample(rng, answers, budget["describer"])
+    if arm == "shuffled":
+        answers = shuffle_answers(answers, bench, rng)
+    return Selection(
+        {
+            "describer": describer_examples(answers, bench.prompts),
+            "guesser": [
+                guesser_example(r, bench.prompts, bench.config.play.style)
+                for r in games
+                if r.outcome == "success" or arm != "main"
+            ],
+        },
+        kept=len(games),
+        figures=filter_figures(records, bench),
+    )
+
+
+def _sample(rng: np.random.Generator, items: list, count: int) -> list:
+    """At most `count` of `items`, in order, without repeats."""
+    if len(items) <= count:
+        return items
+    chosen = np.sort(rng.choice(len(items), count, replace=False))
+    return [items[i] for i in chosen]
+
+
+def _answers(record: GameRecord) -> list[Answer]:
+    image = record.images[record.target]
+    return [(image, t.question, t.answer) for t in record.turns]
+
+
+def telling_answers(games, config, bench: Workbench, rng) -> list[Answer]:
+    """Answers of kept games with enough credit, yes and no in balance.
+
+    Credit per turn instead of per game: an answer that fits every image of
+    the game as well taught the Guesser nothing, even if the game was won.
+    """
+    found = [
+        answer
+        for record in games
+        for answer, turn in zip(_answers(record), record.turns, strict=True)
+        if turn.credit is None or turn.credit > config.credit
+    ]
+    if not config.balance:
+        return found
+    yes = [a for a in found if a[2] == "yes"]
+    no = [a for a in found if a[2] == "no"]
+    others = [a for a in found if a[2] not in ("yes", "no")]
+    fewer = min(len(yes), len(no))
+    if not fewer:
+        return found
+    return [*_sample(rng, yes, fewer), *_sample(rng, no, fewer), *others]
+
+
+def shuffle_answers(answers, bench: Workbench, rng) -> list[Answer]:
+    """The same questions and answers, paired at random within a kind."""
+    kinds: dict[str, list[int]] = {}
+    for i, (_, question, answer) in enumerate(answers):
+        kind = bench.stratum(question, answer).partition("/")[0]
+        kinds.setdefault(kind, []).append(i)
+    shuffled = list(answers)
+    for places in kinds.values():
+        for i, j in zip(places, rng.permutation(places), strict=True):
+            image, question, _ = answers[i]
+            shuffled[i] = (image, question, answers[j][2])
+    return shuffled
+
+
+def describer_examples(
+    answers: Sequence[Answer], prompts: Prompts
+) -> list[Example]:
+    """One example per image: its questions are branches of one trunk."""
+    by_image: dict[int, list[Answer]] = {}
+    for answer in answers:
+        by_image.setdefault(answer[0], []).append(answer)
+    trunk = (read(prompts.describer_trunk()),)
+    return [
+        Example(
+            (image,),
+            trunk,
+            tuple(
+                (
+                    read(prompts.question_only(question)),
+                    said(answer),
+                    said(prompts.end, 0.1),
+                )
+                for _, question, answer in group[i : i + 4]
+            ),
+        )
+        for image, group in by_image.items()
+        for i in range(0, len(group), 4)
+    ]
+
+
+def guesser_example(
+    record: GameRecord, prompts: Prompts, style: str
+) -> Example:
+    """A game as the Guesser saw it; its own words are learned."""
+    n = len(record.images)
+    pieces = [read(prompts.open_game(n, style)), read(prompts.next_cue(False))]
+    for turn, following in zip(
+        record.turns, [*record.turns[1:], None], strict=True
+    ):
+        move = f"{prompts.ask} {turn.question}"
+        pieces.append(said(prompts.speak(turn.summary, move), 0.3))
+        pieces.append(read(prompts.hear(turn.answer, following is None)))
+    guess = f"{prompts.guess} {record.guess + 1}"
+    pieces.append(said(prompts.speak(record.final_summary, guess)))
+    return Example(record.images, tuple(pieces))
+
+
+def script(game: PlayedGame, shuffle: tuple[int, ...] | None) -> GameSpec:
+    """The same dialog for asking the Guesser again, images re-shuffled."""
+    spec = game.spec
+    order = np.arange(len(spec.images))
+    if shuffle is not None:
+        order = np.random.default_rng((*shuffle, spec.game)).permutation(order)
+    return GameSpec(
+        spec.game,
+        tuple(spec.images[i] for i in order),
+        int(np.flatnonzero(order == spec.target)[0]),
+        tuple((x.question, x.answer) for x in game.exchanges),
+    )
+
+
+def filter_figures(records: Sequence[GameRecord], bench: Workbench) -> dict:
+    """Per filter: how many it keeps and the truth of kept and dropped."""
+    complete = [r for r in records if r.outcome != "aborted"]
+    truths = [[t.true for t in r.turns] for r in complete]
+    strata = [
+        [bench.stratum(t.question, t.answer) for t in r.turns]
+        for r in complete
+    ]
+    table = {}
+    for name in filters.FILTERS:
+        passed = [r.filters[name] for r in complete]
+        table[name] = {
+            "kept": sum(passed),
+            "of": len(records),
+            **filters.truth_rates(passed, truths),
+            "lift": filters.stratified_lift(passed, truths, strata),
+        }
+    # The same for single answers by their credit.
+    turns = [t for r in complete for t in r.turns]
+    passed = [t.credit is not None and t.credit > 0.1 for t in turns]
+    single = [[t.true] for t in turns]
+    names = [[bench.stratum(t.question, t.answer)] for t in turns]
+    table["credit (answers)"] = {
+        "kept": sum(passed),
+        "of": len(turns),
+        **filters.truth_rates(passed, single),
+        "lift": filters.stratified_lift(passed, single, names),
+    }
+    return {"filters": table}

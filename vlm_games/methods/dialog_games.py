@@ -1,0 +1,222 @@
+"""VLM Dialog Games (arXiv 2502.02740): play, keep the telling games, learn.
+
+    image sets -> played games -> evidence -> verdicts -> examples
+
+The default listens by likelihood under independent views, and learns from
+single answers that point to the target (`games.listener.credits`).
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import jax
+import numpy as np
+
+from vlm_games.data.augment import AugmentConfig, augment
+from vlm_games.data.records import GameRecord, Turn
+from vlm_games.games import filters, listener
+from vlm_games.games.image_sets import ImageSet, draw_set
+from vlm_games.games.play import Role, Table
+from vlm_games.games.protocol import GameSettings, GameSpec
+from vlm_games.methods import choose
+from vlm_games.methods.method import Selection, Workbench, fold
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """The images as the roles and the judges see them in one iteration.
+
+    Attributes:
+      describer, guesser: image tokens [images * T, D] of the two roles.
+      judges: of the independent views; empty if no filter asks for them.
+    """
+
+    describer: jax.Array
+    guesser: jax.Array
+    judges: tuple[jax.Array, ...]
+
+
+class DialogGames:
+    """The method; see `methods.method.Method`."""
+
+    def __init__(self, bench: Workbench):
+        self.bench = bench
+        self.config = bench.config.game
+        self.settings = GameSettings(**bench.config.play)
+        self.table = Table(
+            bench.engine,
+            bench.tokenizer,
+            bench.prompts,
+            self.settings,
+            self.config.images,
+        )
+
+    def shards(self) -> int:
+        return -(-self.config.games // self.config.shard)
+
+    def prepare(self, params, iteration: int) -> Prepared:
+        """Encodes every image once per view."""
+        c = self.config
+        plain = self._encode(params, iteration, 0, 0.0)
+        describer = plain
+        if c.describer_view:
+            describer = self._encode(params, iteration, 1, c.describer_view)
+        judges = tuple(
+            self._encode(params, iteration, 2 + i, c.judge_view)
+            for i in range(c.judges)
+        )
+        return Prepared(describer, plain, judges)
+
+    def _encode(self, params, iteration: int, view: int, strength: float):
+        """Image tokens of all images under one random view each."""
+        images = self.bench.images
+        pixels = np.stack([images[i] for i in range(len(images))])
+        if strength:
+            key = fold(self.bench.config.seed, iteration, view)
+            view_of = jax.jit(augment, static_argnums=2)
+            config = AugmentConfig(strength=strength)
+            pixels = np.asarray(view_of(key, pixels, config))
+        return self.bench.engine.encode(params, pixels)
+
+    def image_set(self, iteration: int, game: int) -> ImageSet:
+        """The images of one game."""
+        return draw_set(
+            kind=self.config.sets,
+            size=self.config.images,
+            seed=self.bench.config.seed,
+            iteration=iteration,
+            game=game,
+            total=len(self.bench.images),
+        )
+
+    def candidates(
+        self, params, prepared: Prepared, iteration: int, shard: int
+    ) -> list[GameRecord]:
+        first = shard * self.config.shard
+        last = min(first + self.config.shard, self.config.games)
+        sets = {g: self.image_set(iteration, g) for g in range(first, last)}
+        specs = [
+            GameSpec(g, found.images, found.target)
+            for g, found in sets.items()
+        ]
+        seed = (self.bench.config.seed, iteration)
+        guesser = Role(params, prepared.guesser)
+        describer = Role(params, prepared.describer)
+        played = self.table.play(guesser, describer, specs, seed)
+        games = sorted(played, key=lambda g: g.spec.game)
+        evidence = self._gather(params, prepared, games, seed)
+        return [
+            self._record(e, judged, iteration)
+            for e, judged in evidence
+        ]
+
+    def _gather(self, params, prepared, games, seed):
+        """Per game (Evidence, log-probabilities that give credit)."""
+        bench = self.bench
+
+        def listen(image_tokens):
+            return listener.listen(
+                bench.scorer,
+                bench.prompts,
+                Role(params, image_tokens),
+                games,
+            )
+
+        shared = listen(prepared.guesser)
+        views = [listen(tokens) for tokens in prepared.judges]
+        judged = [
+            np.logaddexp.reduce(found, axis=0) - np.log(len(found))
+            for found in zip(*views, strict=True)
+        ] or shared
+        again, reshuffled = (
+            self._ask_again(params, prepared, games, seed, shuffle)
+            for shuffle in (False, True)
+        )
+        return [
+            (
+                filters.Evidence(
+                    game,
+                    shared[i],
+                    judged[i],
+                    again[i],
+                    reshuffled[i],
+                ),
+                judged[i],
+            )
+            for i, game in enumerate(games)
+        ]
+
+    def _ask_again(self, params, prepared, games, seed, shuffle: bool):
+        """Outcomes of the Guesser asked again, per game."""
+        count = self.config.reshuffles if shuffle else self.config.repeats
+        outcomes: list[list[bool]] = [[] for _ in games]
+        for k in range(count):
+            specs = [
+                choose.script(game, (*seed, k) if shuffle else None)
+                for game in games
+                if game.success
+            ]
+            role = Role(params, prepared.guesser)
+            # The draws differ from those of the game and of other askings.
+            salt = (*seed, 1 + k + 100 * shuffle)
+            where = {g.spec.game: i for i, g in enumerate(games)}
+            for found in self.table.play(role, role, specs, salt):
+                outcomes[where[found.spec.game]].append(found.success)
+        return [tuple(found) for found in outcomes]
+
+    def _record(
+        self, evidence: filters.Evidence, judged: np.ndarray, iteration: int
+    ) -> GameRecord:
+        """The game as it goes to disk."""
+        game, bench = evidence.game, self.bench
+        spec, n = game.spec, len(game.spec.images)
+        target = spec.images[spec.target]
+        belief = listener.beliefs(evidence.shared)
+        credit = listener.credits(judged, spec.target)
+        turns = tuple(
+            Turn(
+                question=x.question,
+                answer=x.answer,
+                summary=x.summary,
+                question_logprob=float(x.question_logprob),
+                answer_logprob=float(x.answer_logprob),
+                belief=tuple(belief[t].tolist()),
+                credit=float(credit[t]),
+                true=bench.truth(target, x.question, x.answer),
+            )
+            for t, x in enumerate(game.exchanges)
+        )
+        verdicts = {
+            name: bool(passes(evidence))
+            for name, passes in filters.FILTERS.items()
+        }
+        aborted = game.reason is not None
+        return GameRecord(
+            game=spec.game,
+            iteration=iteration,
+            seed=bench.config.seed,
+            images=tuple(int(i) for i in spec.images),
+            names=tuple(bench.images.names[i] for i in spec.images),
+            target=spec.target,
+            turns=turns,
+            final_summary=game.final_summary,
+            guess=None if aborted else game.guess,
+            belief=turns[-1].belief if turns else (1.0 / n,) * n,
+            outcome=game.outcome,
+            reason=game.reason,
+            filters=verdicts,
+            kept=verdicts[self.config.filter] and not aborted,
+        )
+
+    def select(
+        self,
+        records: Sequence[GameRecord],
+        arm: str,
+        iteration: int,
+        budget: Mapping[str, int] | None,
+    ) -> Selection:
+        seed = (self.bench.config.seed, iteration)
+        return choose.select(
+            records, arm, self.config, self.bench, seed, budget
+        )
+

@@ -1,0 +1,1 @@
+"""The vision-language model: pure functions of params. Knows no game, no file."""

@@ -1,0 +1,76 @@
+"""A model directory: config.json, model.safetensors, tokenizer files.
+
+Weights are safetensors, so that loading runs no code from the file. Tensor
+names are the parameter's path in the params tree, joined by dots.
+"""
+
+import json
+import pathlib
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors.numpy
+
+from vlm_games.models.config import VLMConfig
+from vlm_games.models.vlm import Params, init_params
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+def save_model(path: str, config: VLMConfig, params: Params) -> None:
+    """Writes `config` and `params` into the directory `path`."""
+    folder = pathlib.Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    flat = flax.traverse_util.flatten_dict(jax.device_get(params), sep=".")
+    # safetensors writes memory as it lies, whatever the strides say.
+    flat = {name: np.asarray(x, order="C") for name, x in flat.items()}
+    safetensors.numpy.save_file(flat, folder / WEIGHTS)
+    text = json.dumps(config.to_dict(), indent=2) + "\n"
+    (folder / CONFIG).write_text(text)
+
+
+def load_model(path: str) -> tuple[VLMConfig, Params]:
+    """Reads what `save_model` wrote.
+
+    Raises:
+      FileNotFoundError: `path` is no model directory.
+      ValueError: the weights are not of the model that config.json tells; the
+        message names each tensor that is missing, surplus or mis-shaped.
+    """
+    folder = pathlib.Path(path)
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"{folder} is no model directory: it has no {name}. Expected "
+                "what vlm_games.models.checkpoint.save_model writes."
+            )
+    config = VLMConfig.from_dict(json.loads((folder / CONFIG).read_text()))
+    flat = safetensors.numpy.load_file(folder / WEIGHTS)
+    check_tensors(config, {k: v.shape for k, v in flat.items()}, str(folder))
+    flat = {name: jnp.asarray(x) for name, x in flat.items()}
+    return config, flax.traverse_util.unflatten_dict(flat, sep=".")
+
+
+def check_tensors(
+    config: VLMConfig, found: dict[str, tuple[int, ...]], where: str
+) -> None:
+    """Raises ValueError unless `found` are the shapes `config` asks for."""
+    abstract = jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
+    flat = flax.traverse_util.flatten_dict(abstract, sep=".")
+    expected = {name: x.shape for name, x in flat.items()}
+    wrong = [f"missing {n} {expected[n]}" for n in expected.keys() - found]
+    wrong += [f"surplus {n} {found[n]}" for n in found.keys() - expected]
+    wrong += [
+        f"{n} has shape {found[n]}, expected {expected[n]}"
+        for n in expected.keys() & found.keys()
+        if tuple(found[n]) != tuple(expected[n])
+    ]
+    if wrong:
+        raise ValueError(
+            f"{where} holds weights of another model: "
+            + "; ".join(sorted(wrong)[:8])
+            + (f"; and {len(wrong) - 8} more" if len(wrong) > 8 else "")
+            + f". Check that {CONFIG} and {WEIGHTS} belong together."
+        )

@@ -1,0 +1,190 @@
+"""Labelled source scenes to the base's training examples.
+
+Three kinds, each with the faults that web data has: answers by people who
+agree too readily, and few examples with several images.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from vlm_games.data.examples import Example, read, said
+from vlm_games.games.prompts import Prompts, verdict_summary
+from vlm_games.worlds import questions as world
+
+OPEN = tuple(q for q in world.QUESTIONS if not q.yes_no)
+YES_NO = tuple(q for q in world.QUESTIONS if q.yes_no)
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What the base's teachers are like.
+
+    Attributes:
+      agree: share of questions with the answer no that were answered yes.
+      questions: exchanges per image in a question-answering row.
+      describe: chance that such a row also has a description.
+      turns: questions of a game, at most.
+      wise: chance that a question of a game splits what is still possible;
+        otherwise any question is asked.
+      probes: exchanges per row that practise the verdict on each image.
+    """
+
+    agree: float = 0.25
+    questions: int = 10
+    describe: float = 0.5
+    turns: int = 4
+    wise: float = 0.8
+    probes: int = 7
+
+
+def by_kind(questions):
+    """Questions grouped by kind, as a tuple of tuples."""
+    groups: dict[str, list] = {}
+    for question in questions:
+        groups.setdefault(question.kind, []).append(question)
+    return tuple(tuple(group) for group in groups.values())
+
+
+OPEN_KINDS, YES_NO_KINDS = by_kind(OPEN), by_kind(YES_NO)
+
+
+def pick(rng: np.random.Generator, items):
+    """One of `items`, uniformly."""
+    return items[rng.integers(len(items))]
+
+
+def pick_question(rng, scene, yes_share: float = 0.5):
+    """A question about a scene, and its answer.
+
+    The kind is uniform. Within a yes/no kind the answer is drawn first, so
+    that yes and no are balanced; an open question is asked of things that
+    are there, but for one in eight.
+    """
+    if rng.random() < 0.55:
+        kind, wanted = pick(rng, YES_NO_KINDS), {"no"}
+        if rng.random() < yes_share:
+            wanted = {"yes"}
+    else:
+        kind = pick(rng, OPEN_KINDS)
+        wanted = None if rng.random() < 0.125 else "something"
+    for _ in range(40):
+        question = pick(rng, kind)
+        answers = world.answers(question, scene)
+        if wanted is None or answers == wanted:
+            break
+        if wanted == "something" and "none" not in answers:
+            break
+    return question, pick(rng, sorted(answers))
+
+
+def answer_row(rng, prompts: Prompts, recipe: Recipe, scene, image: int):
+    """One image with many questions, each in a branch of its own."""
+    branches = []
+    if rng.random() < recipe.describe:
+        cue = prompts.caption.partition("{image}")[2].strip()
+        caption = f"{world.caption(scene)} {prompts.end}"
+        branches.append((read(cue), said(caption, 0.25)))
+    for _ in range(recipe.questions):
+        question, answer = pick_question(rng, scene)
+        if answer == "no" and rng.random() < recipe.agree:
+            answer = "yes"
+        branches.append(
+            (
+                read(prompts.question_only(question.text)),
+                said(answer),
+                said(prompts.end, 0.1),
+            )
+        )
+    trunk = (read(prompts.describer_trunk()),)
+    return Example((image,), trunk, tuple(branches))
+
+
+def fits(question, answer: str, scene) -> bool:
+    """Whether `answer` would be true of `scene`."""
+    return answer in world.answers(question, scene)
+
+
+def game_question(rng, recipe: Recipe, scenes, possible, target: int, pool):
+    """A question for the game, and its true answer about the target.
+
+    A wise asker takes, of several questions, the one whose answer leaves the
+    fewest images possible.
+    """
+    tries = 5 if rng.random() < recipe.wise else 1
+    best = None
+    for _ in range(tries):
+        question = pick(rng, pick(rng, pool))
+        answer = pick(rng, sorted(world.answers(question, scenes[target])))
+        left = sum(
+            ok and fits(question, answer, scene)
+            for ok, scene in zip(possible, scenes, strict=True)
+        )
+        if best is None or left < best[0]:
+            best = (left, question, answer)
+    return best[1], best[2]
+
+
+POOLS = {
+    "yes_no": YES_NO_KINDS,
+    "open": OPEN_KINDS,
+    "any": YES_NO_KINDS + OPEN_KINDS,
+}
+
+
+def game_row(rng, prompts: Prompts, recipe: Recipe, scenes, images):
+    """A whole game as the Guesser sees it, with true summaries."""
+    style = pick(rng, sorted(POOLS))
+    n = len(scenes)
+    target = int(rng.integers(n))
+    possible = [True] * n
+    pieces = [read(prompts.open_game(n, style))]
+    pieces.append(read(prompts.cue))
+    turns = int(rng.integers(1, recipe.turns + 1))
+    for turn in range(turns):
+        question, answer = game_question(
+            rng, recipe, scenes, possible, target, POOLS[style]
+        )
+        pieces.append(said(verdict_summary(possible)))
+        move = f"{prompts.summary_end} {prompts.ask} {question.text}"
+        pieces.append(said(f"{move} {prompts.end}", 0.3))
+        possible = [
+            ok and fits(question, answer, scene)
+            for ok, scene in zip(possible, scenes, strict=True)
+        ]
+        last = turn + 1 == turns or sum(possible) == 1
+        # A game that is decided early ends early only now and then, so that
+        # the habit of asking on does not die out.
+        last = last and (turn + 1 == turns or rng.random() < 0.5)
+        forced = last and turn + 1 == turns
+        pieces.append(read(prompts.hear(answer, forced)))
+        if last:
+            break
+    guess = pick(rng, [k for k in range(n) if possible[k]])
+    move = f"{prompts.summary_end} {prompts.guess} {guess + 1} {prompts.end}"
+    pieces += [said(verdict_summary(possible)), said(move)]
+    return Example(tuple(images), tuple(pieces))
+
+
+def probe_row(rng, prompts: Prompts, recipe: Recipe, scenes, images):
+    """Several images, and in each branch one question and its verdicts."""
+    style = pick(rng, sorted(POOLS))
+    n = len(scenes)
+    opening = f"{prompts.open_game(n, style)} {prompts.cue}"
+    nothing_known = verdict_summary([True] * n)
+    first = f"{nothing_known} {prompts.summary_end} {prompts.ask}"
+    branches = []
+    for _ in range(recipe.probes):
+        target = int(rng.integers(n))
+        question, answer = game_question(
+            rng, recipe, scenes, [True] * n, target, POOLS[style]
+        )
+        verdicts = [fits(question, answer, scene) for scene in scenes]
+        heard = prompts.hear(answer, bool(rng.integers(2)))
+        branches.append(
+            (
+                read(f"{question.text} {prompts.end} {heard}"),
+                said(verdict_summary(verdicts)),
+            )
+        )
+    return Example(tuple(images), (read(opening), read(first)), tuple(branches))

@@ -1,0 +1,1 @@
+"""What a run tells its reader: tables, one HTML page, TensorBoard scalars."""

@@ -1,0 +1,88 @@
+"""The report of a run: one self-contained HTML page."""
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import jinja2
+from markupsafe import Markup
+
+from vlm_games.data import atomic
+from vlm_games.report import gallery, measures, story, svg, tables
+from vlm_games.report.gallery import GameView
+
+HERE = pathlib.Path(__file__).parent
+DASH = "–"
+
+
+def write_report(
+    path: str | os.PathLike,
+    *,
+    title: str,
+    config_text: str,
+    arms: Mapping[str, list[dict]],
+    games: Sequence[GameView],
+    skipped: Sequence[str] = (),
+) -> None:
+    """Writes the page at `path`, in one step; it asks nothing of a network.
+
+    Args:
+      path: where the page goes; parent folders are made.
+      title: what was run, in a few words.
+      config_text: the run's configuration, shown as it is.
+      arms: arm -> the metrics.json of its iterations; "main" holds the base as
+        iteration 0, every other arm is a control.
+      games: the dialogs of the gallery, in the order to show within an outcome.
+      skipped: one line for each thing the run was asked for and left out.
+    """
+    page = render(title, config_text, arms, games, skipped)
+    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+    # A file name that is not UTF-8 reaches here as lone surrogates.
+    atomic.write_bytes(path, page.encode("utf-8", "backslashreplace"))
+
+
+def render(
+    title: str,
+    config_text: str,
+    arms: Mapping[str, list[dict]],
+    games: Sequence[GameView],
+    skipped: Sequence[str] = (),
+) -> str:
+    """The page as a string; the template escapes every text of the run."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=lambda v, digits=1: measures.plain(v, digits, dash=DASH),
+        signed=lambda v, digits=1: measures.signed(v, digits).replace(
+            "-", "\N{MINUS SIGN}"
+        ),
+    )
+    arms = {name: measures.ordered(rows) for name, rows in arms.items()}
+    main = arms.get(measures.MAIN, [])
+    album = gallery.Album()
+    sections = gallery.sections(games, album)
+    return environment.get_template("report.html.jinja").render(
+        title=title,
+        config_text=config_text,
+        skipped=skipped,
+        css=Markup((HERE / "report.css").read_text(encoding="utf-8")),
+        story=story.tell(arms),
+        measures=measures.MEASURES,
+        tiles=tables.tiles(arms),
+        iterations=tables.iterations(arms),
+        charts=tables.charts(arms),
+        legend=[(name, svg.legend_key(i)) for i, name in enumerate(arms)],
+        filters=tables.filters(main),
+        guards=tables.guards(main),
+        guard_names=tables.GUARDS,
+        chance=tables.chance(games),
+        kinds=tables.kinds(arms),
+        phases=tables.phases(main),
+        sections=sections,
+        pictures_css=album.css(),
+    )

@@ -1,0 +1,115 @@
+"""The four headline measures and how any figure is read and written out.
+
+Every table, chart and sentence of the report takes its figures through
+`figure`, so a measure that was not taken (absent, null, NaN) is missing in the
+same way everywhere.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+MAIN = "main"  # the arm the controls are compared with; it holds the base
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """One headline measure of an iteration.
+
+    Attributes:
+      key: its name in metrics.json; the value is in percent, 0-100.
+      label: its name on the page.
+      short: its name in the terminal table.
+      phrase: its name inside a sentence.
+      about: what is measured, in one line.
+    """
+
+    key: str
+    label: str
+    short: str
+    phrase: str
+    about: str
+
+
+MEASURES = (
+    Measure(
+        "game_success",
+        "Game success",
+        "game success",
+        "game success",
+        "games in which the Guesser found the target",
+    ),
+    Measure(
+        "vqa_yes_no",
+        "Yes/no questions",
+        "yes/no",
+        "balanced yes/no accuracy on held-out target images",
+        "balanced accuracy, held-out target images",
+    ),
+    Measure(
+        "vqa_other",
+        "Other questions",
+        "other",
+        "accuracy on the other questions about held-out target images",
+        "accuracy, held-out target images",
+    ),
+    Measure(
+        "source_yes_no",
+        "Source yes/no",
+        "source yes/no",
+        "balanced yes/no accuracy on source images",
+        "balanced accuracy, source images: shows forgetting",
+    ),
+)
+QUALITY = MEASURES[1]  # the measure that decides whether a run helped
+
+
+def figure(metrics: Mapping[str, Any] | None, key: str) -> float | None:
+    """The number under `key`, or None where there is no finite number."""
+    value = (metrics or {}).get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def gain(after: float | None, before: float | None) -> float | None:
+    """after - before, or None where either is missing."""
+    return None if after is None or before is None else after - before
+
+
+def ordered(metrics: list[dict]) -> list[dict]:
+    """The iterations of one arm, earliest first."""
+    return sorted(metrics, key=lambda row: row.get("iteration", 0))
+
+
+def base_of(arms: Mapping[str, list[dict]]) -> dict | None:
+    """Iteration 0 of the main arm: the model before any game."""
+    rows = (row for row in arms.get(MAIN, ()) if row.get("iteration") == 0)
+    return next(rows, None)
+
+
+def last_of(metrics: list[dict]) -> dict | None:
+    """The last iteration of an arm that came after the base."""
+    rows = [row for row in ordered(metrics) if row.get("iteration", 0) > 0]
+    return rows[-1] if rows else None
+
+
+def controls_of(arms: Mapping[str, list[dict]]) -> dict[str, list[dict]]:
+    return {name: rows for name, rows in arms.items() if name != MAIN}
+
+
+def plain(value: float | None, digits: int = 1, dash: str = "-") -> str:
+    """A number with `digits` decimals; 1234 -> "1,234" when digits is 0."""
+    if value is None or not math.isfinite(value):
+        return dash
+    return f"{value:,.{digits}f}"
+
+
+def signed(value: float | None, digits: int = 1) -> str:
+    """ "+3.1", "-0.4", "±0.0"; empty when missing."""
+    if value is None:
+        return ""
+    if round(value, digits) == 0:
+        return f"±{0:.{digits}f}"
+    return f"{value:+.{digits}f}"

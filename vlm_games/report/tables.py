@@ -1,0 +1,189 @@
+"""What each table and chart of the page shows, as plain dicts."""
+
+from collections.abc import Mapping, Sequence
+
+from vlm_games.report import measures, svg
+from vlm_games.report.gallery import GameView
+
+# Signs that games are won without seeing; metrics.json -> (label, decimals).
+GUARDS = {
+    "blind_success": ("Blind success", 1),
+    "cross_success": ("Cross-play success", 1),
+    "distinct_questions": ("Distinct questions", 1),
+    "answer_entropy": ("Answer entropy", 2),
+}
+
+
+def tiles(arms: Mapping[str, list[dict]]) -> list[dict]:
+    """The headline figures: the last value of main and its change."""
+    base, last = (
+        measures.base_of(arms),
+        measures.last_of(arms.get(measures.MAIN, [])),
+    )
+    return [
+        _cell(last or base, base, m.key) | {"measure": m}
+        for m in measures.MEASURES
+    ]
+
+
+def iterations(arms: Mapping[str, list[dict]]) -> list[dict]:
+    """Every iteration of main, then the last one of every control."""
+    base = measures.base_of(arms)
+    found = [("main", row) for row in arms.get(measures.MAIN, [])]
+    found += [
+        (name, measures.last_of(rows))
+        for name, rows in measures.controls_of(arms).items()
+    ]
+    rank = list(arms)
+    return [
+        {
+            "arm": name,
+            "key": svg.legend_key(rank.index(name)),
+            "control": name != measures.MAIN,
+            "iteration": measures.figure(row, "iteration"),
+            "cells": [_cell(row, base, m.key) for m in measures.MEASURES],
+            "played": measures.figure(row, "games_played"),
+            "kept": measures.figure(row, "games_kept"),
+            "seconds": measures.figure(row, "seconds"),
+        }
+        for name, row in found
+    ]
+
+
+def _cell(row: dict | None, base: dict | None, key: str) -> dict:
+    value = measures.figure(row, key)
+    change = (
+        None
+        if row is base
+        else measures.gain(value, measures.figure(base, key))
+    )
+    return {"value": value, "change": change, "way": _way(change)}
+
+
+def _way(change: float | None) -> str:
+    """The CSS class of a change."""
+    if change is None or round(change, 1) == 0:
+        return "same"
+    return "up" if change > 0 else "down"
+
+
+def charts(arms: Mapping[str, list[dict]]) -> list[tuple]:
+    """(measure, drawing); a control's curve starts at the shared base."""
+    base = measures.base_of(arms)
+    drawn = []
+    for m in measures.MEASURES:
+        series = {}
+        for name, rows in arms.items():
+            starts = (
+                [base] if base is not None and name != measures.MAIN else []
+            )
+            series[name] = [
+                (row["iteration"], measures.figure(row, m.key))
+                for row in starts + rows
+                if measures.figure(row, m.key) is not None
+            ]
+            if (
+                starts
+                and len(series[name]) == 1
+                and not any(
+                    measures.figure(row, m.key) is not None for row in rows
+                )
+            ):
+                series[name] = []  # the base alone is no curve of the control's
+        drawn.append((m, svg.line_chart(series, f"{m.label} by iteration")))
+    return drawn
+
+
+def filters(main: list[dict]) -> list[dict]:
+    """The filters of every iteration that has them, the latest first."""
+    return [
+        {
+            "iteration": row["iteration"],
+            "rows": [
+                {"name": name}
+                | {
+                    key: measures.figure(entry, key)
+                    for key in (
+                        "kept",
+                        "of",
+                        "truth_kept",
+                        "truth_dropped",
+                        "lift",
+                    )
+                }
+                for name, entry in row["filters"].items()
+            ],
+        }
+        for row in reversed(main)
+        if row.get("filters")
+    ]
+
+
+def guards(main: list[dict]) -> list[dict]:
+    """The guards of every iteration, beside the success they put in doubt."""
+    rows = [
+        {
+            "iteration": row["iteration"],
+            "success": measures.figure(row, "game_success"),
+            "values": [
+                (measures.figure(row, key), digits)
+                for key, (_, digits) in GUARDS.items()
+            ],
+        }
+        for row in main
+    ]
+    known = any(v is not None for row in rows for v, _ in row["values"])
+    return rows if known else []
+
+
+def chance(games: Sequence[GameView]) -> float | None:
+    """Success of a blind guess (percent) if all games have as many images."""
+    sizes = {len(game.images) for game in games}
+    return 100 / sizes.pop() if len(sizes) == 1 else None
+
+
+def kinds(arms: Mapping[str, list[dict]]) -> list[dict]:
+    """Accuracy per kind of question: the base against the last of main."""
+    before, after = (
+        (row or {}).get("vqa_kinds") or {}
+        for row in (
+            measures.base_of(arms),
+            measures.last_of(arms.get(measures.MAIN, [])),
+        )
+    )
+    return [
+        {
+            "kind": kind,
+            "before": measures.figure(before, kind),
+            "drawing": svg.shift(
+                measures.figure(before, kind), measures.figure(after, kind)
+            ),
+        }
+        | _cell(after, before, kind)
+        for kind in {**before, **after}
+    ]
+
+
+def phases(main: list[dict]) -> dict:
+    """Seconds by phase of every iteration of main that was timed."""
+    timed = [row for row in main if row.get("phase_seconds")]
+    # The fullest row leads: the base is only evaluated, which comes last.
+    fullest_first = sorted(timed, key=lambda row: -len(row["phase_seconds"]))
+    names = list(
+        dict.fromkeys(
+            name for row in fullest_first for name in row["phase_seconds"]
+        )
+    )
+    rows = []
+    for row in timed:
+        seconds = [measures.figure(row["phase_seconds"], n) for n in names]
+        rows.append(
+            {
+                "iteration": row["iteration"],
+                "seconds": seconds,
+                "sum": sum(s or 0.0 for s in seconds),
+                "total": measures.figure(row, "seconds"),
+            }
+        )
+    longest = max((row["sum"] for row in rows), default=0.0)
+    return {"names": names, "rows": rows, "longest": longest or 1.0}

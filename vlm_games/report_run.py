@@ -1,0 +1,61 @@
+"""What a run leaves to look at: summary.json, TensorBoard, report.html."""
+
+import json
+from collections.abc import Sequence
+
+from vlm_games.data.records import GameRecord
+from vlm_games.report.html import GameView, write_report
+from vlm_games.report.summary import format_table, summary_rows, write_summary
+from vlm_games.report.tensorboard import write_scalars
+from vlm_games.self_improve import Run
+
+SHOWN = 8  # games of each outcome in the report
+
+
+def finish(run: Run, results: dict[str, list[dict]], seconds: float) -> str:
+    """Writes everything; returns the closing text for the terminal."""
+    root = run.workdir.root
+    write_summary(root / "summary.json", summary_rows(results["main"]))
+    for arm, rows in results.items():
+        for metrics in rows:
+            folder = root / "tensorboard" / arm
+            write_scalars(folder, metrics, metrics["iteration"])
+    config = run.config.to_dict()
+    write_report(
+        root / "report.html",
+        title=f"{run.config.method.replace('_', ' ')} on {_images_named(run)}",
+        config_text=json.dumps(config, indent=2),
+        arms=results,
+        games=gallery(run),
+        skipped=run.setup.skipped,
+    )
+    lines = [format_table(results), ""]
+    if run.setup.skipped:
+        lines.append(
+            f"{len(run.setup.skipped)} files were no readable images and were "
+            "skipped; the report lists them."
+        )
+    lines.append(f"{seconds:.0f} s. Look at {root / 'report.html'}")
+    return "\n".join(lines)
+
+
+def _images_named(run: Run) -> str:
+    count = len(run.bench.images)
+    where = run.config.images or "rendered target scenes"
+    return f"{count} images of {where}"
+
+
+def gallery(run: Run) -> list[GameView]:
+    """Some games of the last iteration, of every outcome."""
+    last = run.config.iterations
+    records = run.workdir.dialogs("main", last) if last else []
+    chosen: list[GameRecord] = []
+    for outcome in ("success", "lose", "aborted"):
+        chosen += [r for r in records if r.outcome == outcome][:SHOWN]
+    return [view(run, record) for record in chosen]
+
+
+def view(run: Run, record: GameRecord) -> GameView:
+    """A game with its pictures."""
+    images: Sequence = [run.bench.images[i] for i in record.images]
+    return GameView(json.loads(record.to_json()), images)

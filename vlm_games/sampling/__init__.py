@@ -1,0 +1,1 @@
+"""Batched, jitted generation over kept caches. Knows no game."""

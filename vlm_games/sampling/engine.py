@@ -1,0 +1,238 @@
+"""Sessions on every device: the jitted, donated, data-parallel face.
+
+Each device of the mesh axis "data" runs its own loop over its own rows
+(`jax.shard_map`, which is what `jax.pmap` has become) and exchanges nothing
+with the others: no collective per token, none per turn.
+
+Shapes are fixed by (rows, bucket of new tokens), so after the first turn of
+each bucket nothing compiles.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from vlm_games.models import cache as caches
+from vlm_games.models import vlm
+from vlm_games.models.config import VLMConfig
+from vlm_games.sampling import session as sessions
+
+BUCKETS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+
+
+def bucket(length: int) -> int:
+    """The smallest bucket that holds `length` tokens."""
+    for size in BUCKETS:
+        if length <= size:
+            return size
+    raise ValueError(
+        f"{length} new tokens at once; the largest bucket is {BUCKETS[-1]}."
+    )
+
+
+def pad(
+    rows: Sequence[Sequence[int]], least: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ragged ids to (int32 [B, bucket], int32 [B] lengths)."""
+    length = np.array([len(row) for row in rows], np.int32)
+    width = bucket(max(int(length.max(initial=0)), least))
+    tokens = np.zeros((len(rows), width), np.int32)
+    for row, ids in zip(tokens, rows, strict=True):
+        row[: len(ids)] = ids
+    return tokens, length
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How words are drawn; fixed for the life of an engine.
+
+    Attributes:
+      forbidden: bool [V], tokens that are never said.
+      seed: of all draws; a row's draws come from (seed, row id, turn id).
+    """
+
+    forbidden: np.ndarray
+    seed: tuple[int, ...]
+
+
+class Engine:
+    """Compiled session functions for one architecture and mesh.
+
+    Holds no params and no conversations: those are arguments and results.
+    Arrays of rows are split over the mesh; `rows` must be a multiple of its
+    size. Row numbers given to `admit` count within a device.
+    """
+
+    def __init__(self, config: VLMConfig, mesh: Mesh):
+        self.config, self.mesh = config, mesh
+        self.devices = mesh.size
+        rows, whole = P("data"), P()
+
+        def shard(function, in_specs, out_specs, donate):
+            mapped = jax.shard_map(
+                function,
+                mesh=mesh,
+                in_specs=in_specs,
+                out_specs=out_specs,
+                # Nothing is exchanged, so there is no replication to verify.
+                check_vma=False,
+            )
+            return jax.jit(mapped, donate_argnums=donate)
+
+        self._encode = shard(
+            functools.partial(vlm.encode_images, config),
+            (whole, rows),
+            rows,
+            (),
+        )
+        self._admit = shard(
+            functools.partial(sessions.admit, config),
+            (whole, rows, rows, rows, rows, rows, whole),
+            rows,
+            (1,),
+        )
+        self._turns = {}
+        self._shard = shard
+
+    def init(self, rows: int, capacity: int) -> sessions.Session:
+        """Empty conversations, split over the mesh."""
+        if rows % self.devices:
+            raise ValueError(
+                f"{rows} rows do not split over {self.devices} devices."
+            )
+        make = functools.partial(
+            sessions.init_session, self.config, rows, capacity
+        )
+        sharding = NamedSharding(self.mesh, P("data"))
+        return jax.jit(make, out_shardings=sharding)()
+
+    def encode(self, params, pixels: np.ndarray, chunk: int = 256):
+        """Image tokens [N * T, D] of uint8 [N, H, W, 3], on every device."""
+        chunk = max(chunk // self.devices, 1) * self.devices
+        parts = []
+        for start in range(0, len(pixels), chunk):
+            part = pixels[start : start + chunk]
+            short = chunk - len(part)
+            if short:
+                part = np.concatenate([part, np.repeat(part[:1], short, 0)])
+            parts.append(self._encode(params, part)[: chunk - short])
+        tokens = jnp.concatenate(parts).reshape(-1, parts[0].shape[-1])
+        return jax.device_put(tokens, NamedSharding(self.mesh, P()))
+
+    def admit(self, params, session, rows, ids, slots, image_tokens):
+        """Starts conversations; all arguments per newcomer, on the host.
+
+        Args:
+          rows: int32 [devices * R], row within its device; out of range for
+            an empty place.
+          ids, slots: int32 [devices * R, L] padded tokens and image slots
+            and their lengths, as ((tokens, lengths), slots).
+          image_tokens: [M, D], from `encode`.
+        """
+        (tokens, lengths) = ids
+        return self._admit(
+            params, session, rows, tokens, lengths, slots, image_tokens
+        )
+
+    def turn(
+        self,
+        params,
+        session,
+        keep,
+        ids,
+        row_ids,
+        turn_ids,
+        active,
+        temperature,
+        stop,
+        sampling: Sampling,
+        limit: int,
+    ):
+        """Rows go back to `keep` tokens, read, and the active ones speak.
+
+        Args:
+          keep: int32 [B], tokens to keep (a large number keeps all).
+          ids: (int32 [B, L], int32 [B]) from `pad`.
+          row_ids, turn_ids: int32 [B], what the draws are made from.
+          active: bool [B]. temperature: float. stop: bool [V].
+          limit: most tokens said.
+
+        Returns:
+          (session, Words), the words still on the device.
+        """
+        if limit not in self._turns:
+            self._turns[limit] = self._make_turn(limit)
+        tokens, lengths = ids
+        return self._turns[limit](
+            params,
+            session,
+            np.asarray(keep, np.int32),
+            tokens,
+            lengths,
+            np.asarray(row_ids, np.int32),
+            np.asarray(turn_ids, np.int32),
+            np.asarray(active, bool),
+            np.float32(temperature),
+            stop,
+            sampling.forbidden,
+            np.asarray(sampling.seed, np.uint32),
+        )
+
+    def _make_turn(self, limit: int):
+        config = self.config
+
+        def turn(
+            params,
+            session,
+            keep,
+            tokens,
+            lengths,
+            row_ids,
+            turn_ids,
+            active,
+            temperature,
+            stop,
+            forbidden,
+            seed,
+        ):
+            key = jax.random.key(0)
+            for i in range(seed.shape[0]):
+                key = jax.random.fold_in(key, seed[i])
+
+            def row_key(row, turn):
+                return jax.random.fold_in(jax.random.fold_in(key, row), turn)
+
+            session = dataclasses.replace(
+                session, cache=caches.rollback(session.cache, keep)
+            )
+            session = sessions.read(config, params, session, tokens, lengths)
+            return sessions.speak(
+                config,
+                params,
+                session,
+                active,
+                jax.vmap(row_key)(row_ids, turn_ids),
+                temperature,
+                stop,
+                forbidden,
+                limit,
+            )
+
+        rows, whole = P("data"), P()
+        return self._shard(
+            turn,
+            (whole, rows, *[rows] * 6, whole, whole, whole, whole),
+            rows,
+            (1,),
+        )
+
+    def compilations(self) -> int:
+        """How many programs were compiled so far."""
+        compiled = [self._encode, self._admit, *self._turns.values()]
+        return sum(f._cache_size() for f in compiled)

@@ -1,0 +1,201 @@
+"""Conversations under way: a cache per row and the next token's logits.
+
+All functions are pure and work on the rows of one device; `engine` runs them
+on every device of a mesh at once, with nothing exchanged.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from vlm_games.models import cache as caches
+from vlm_games.models import vlm
+from vlm_games.models.config import VLMConfig
+
+# Added to the logits of tokens that must never be sampled.
+FORBIDDEN = -1e9
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """B conversations.
+
+    Attributes:
+      cache: all that was read and said so far.
+      logits: float32 [B, V], of the token that would come next.
+    """
+
+    cache: caches.Cache
+    logits: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Words:
+    """What the rows said. T is the most that one turn may say.
+
+    Attributes:
+      tokens: int32 [B, T], padded with 0; ends with the stop token.
+      count: int32 [B], tokens said, the stop token counted.
+      stopped: bool [B], whether the stop token came within T.
+      log_prob: float32 [B], of the tokens said, summed (nats), at
+        temperature 1 among the tokens that may be sampled.
+    """
+
+    tokens: jax.Array
+    count: jax.Array
+    stopped: jax.Array
+    log_prob: jax.Array
+
+
+def init_session(config: VLMConfig, rows: int, capacity: int) -> Session:
+    """Empty conversations of at most `capacity` tokens."""
+    return Session(
+        caches.init_cache(config, rows, capacity),
+        jnp.zeros((rows, config.vocab_size), jnp.float32),
+    )
+
+
+def read(
+    config: VLMConfig,
+    params,
+    session: Session,
+    tokens_BxL,
+    new_B,
+    image_slots_BxL=None,
+    image_tokens_MxD=None,
+) -> Session:
+    """Every row reads its next `new_B` tokens (0 leaves it as it is)."""
+    if image_slots_BxL is None:
+        image_slots_BxL = jnp.full(tokens_BxL.shape, -1, jnp.int32)
+        image_tokens_MxD = jnp.zeros(
+            (1, config.decoder.width), config.compute_dtype
+        )
+    hidden, cache = vlm.extend(
+        config,
+        params,
+        session.cache,
+        tokens_BxL,
+        new_B,
+        image_slots_BxL,
+        image_tokens_MxD,
+    )
+    last = jnp.maximum(new_B - 1, 0)[:, None, None]
+    logits = vlm.unembed(
+        config, params, jnp.take_along_axis(hidden, last, axis=1)[:, 0]
+    )
+    logits = jnp.where(new_B[:, None] > 0, logits, session.logits)
+    return Session(cache, logits)
+
+
+def admit(
+    config: VLMConfig,
+    params,
+    session: Session,
+    rows_R,
+    tokens_RxL,
+    new_R,
+    image_slots_RxL,
+    image_tokens_MxD,
+) -> Session:
+    """Starts new conversations in the rows `rows_R`.
+
+    A row out of range is dropped, so that R can stay fixed while the number
+    of newcomers varies.
+    """
+    part = jax.tree.map(lambda x: x.at[rows_R].get(mode="clip"), session)
+    part = dataclasses.replace(
+        part,
+        cache=caches.rollback(part.cache, jnp.zeros_like(new_R)),
+    )
+    part = read(
+        config,
+        params,
+        part,
+        tokens_RxL,
+        new_R,
+        image_slots_RxL,
+        image_tokens_MxD,
+    )
+    return jax.tree.map(
+        lambda x, y: x.at[rows_R].set(y, mode="drop"), session, part
+    )
+
+
+def speak(
+    config: VLMConfig,
+    params,
+    session: Session,
+    active_B,
+    keys_B,
+    temperature,
+    stop_V,
+    forbidden_V,
+    limit: int,
+) -> tuple[Session, Words]:
+    """Every active row says words until a stop token or `limit` tokens.
+
+    Token t of a row is drawn from its own key folded with t, so that no row
+    depends on its neighbours. All that is said enters the cache.
+
+    Args:
+      active_B: bool, rows that speak; others are left as they are.
+      keys_B: one PRNG key per row.
+      temperature: scalar; 0 takes the likeliest token.
+      stop_V: bool, tokens that end a turn.
+      forbidden_V: bool, tokens never said (image and special tokens).
+      limit: T.
+    """
+    rows = active_B.shape[0]
+
+    def going(state):
+        step, _, _, done_B = state
+        return (step < limit) & ~jnp.all(done_B)
+
+    def say(state):
+        step, session, words, done_B = state
+        logits = jnp.where(forbidden_V, FORBIDDEN, session.logits)
+        token_B = draw(jax.vmap(jax.random.fold_in, (0, None))(keys_B, step))(
+            logits, temperature
+        )
+        log_prob = jax.nn.log_softmax(logits)[jnp.arange(rows), token_B]
+        speaks = ~done_B
+        words = Words(
+            words.tokens.at[:, step].set(jnp.where(speaks, token_B, 0)),
+            words.count + speaks,
+            words.stopped | (speaks & stop_V[token_B]),
+            words.log_prob + jnp.where(speaks, log_prob, 0.0),
+        )
+        session = read(
+            config,
+            params,
+            session,
+            token_B[:, None],
+            speaks.astype(jnp.int32),
+        )
+        return step + 1, session, words, done_B | stop_V[token_B]
+
+    silence = Words(
+        jnp.zeros((rows, limit), jnp.int32),
+        jnp.zeros((rows,), jnp.int32),
+        jnp.zeros((rows,), bool),
+        jnp.zeros((rows,), jnp.float32),
+    )
+    state = (jnp.int32(0), session, silence, ~active_B)
+    _, session, words, _ = jax.lax.while_loop(going, say, state)
+    return session, words
+
+
+def draw(keys_B):
+    """Returns sample(logits [B, V], temperature) -> int32 [B]."""
+
+    def sample(logits_BxV, temperature):
+        scaled = logits_BxV / jnp.maximum(temperature, 1e-6)
+        drawn = jax.vmap(jax.random.categorical)(keys_B, scaled)
+        likeliest = jnp.argmax(logits_BxV, axis=-1)
+        chosen = jnp.where(temperature > 0, drawn, likeliest)
+        return chosen.astype(jnp.int32)
+
+    return sample

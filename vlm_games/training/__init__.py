@@ -1,0 +1,1 @@
+"""Examples to packed batches, losses, the Optax step. Knows no game."""

@@ -1,0 +1,90 @@
+"""Batches for fine-tuning: a pure function of (examples, seed, step).
+
+Nothing is remembered between steps, so a resumed run feeds exactly what an
+undisturbed one does.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from vlm_games.data.examples import Example
+from vlm_games.data.packing import Batch, BatchShape, encode, pack
+from vlm_games.data.tokenizer import Tokenizer
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """Examples that share a batch shape and an image bank.
+
+    Attributes:
+      name: of the stream, in messages.
+      examples: at least one.
+      images: the bank: anything that gives uint8 [H, W, 3] by index.
+      shape: of the micro-batch on one device.
+    """
+
+    name: str
+    examples: Sequence[Example]
+    images: Sequence[np.ndarray]
+    shape: BatchShape
+
+
+def draw(
+    streams: Sequence[Stream],
+    tokenizer: Tokenizer,
+    tokens_per_image: int,
+    devices: int,
+    seed: tuple[int, ...],
+    step: int,
+) -> tuple[tuple[Batch, ...], tuple[np.ndarray, ...]]:
+    """One micro-batch of every stream, for all devices.
+
+    Examples come in epochs: step `s` goes on where step `s - 1` would have
+    ended had every batch held one example per row.
+
+    Returns:
+      (batches, pixels uint8 [devices * M, H, W, 3] of each).
+    """
+    batches, pixels = [], []
+    for number, stream in enumerate(streams):
+        parts = []
+        for device in range(devices):
+            at = (step * devices + device) * stream.shape.rows
+            order = _order(
+                len(stream.examples),
+                at,
+                stream.shape.rows * 4,
+                (
+                    *seed,
+                    number,
+                ),
+            )
+            encoded = []
+            used = 0
+            for index in order:
+                encoded.append(
+                    encode(stream.examples[index], tokenizer, tokens_per_image)
+                )
+                used += len(encoded[-1].tokens)
+                if used > stream.shape.rows * stream.shape.length:
+                    break
+            parts.append(pack(encoded, stream.shape, tokens_per_image)[0])
+        batch = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+        batches.append(batch)
+        pixels.append(np.stack([stream.images[int(i)] for i in batch.images]))
+    return tuple(batches), tuple(pixels)
+
+
+def _order(
+    count: int, start: int, length: int, seed: tuple[int, ...]
+) -> list[int]:
+    """Places start .. start + length of an endless row of permutations."""
+    found: list[int] = []
+    while len(found) < length:
+        epoch, offset = divmod(start + len(found), count)
+        order = np.random.default_rng((*seed, epoch)).permutation(count)
+        found += order[offset : offset + length - len(found)].tolist()
+    return found

@@ -1,0 +1,134 @@
+"""From a config to the things a run works with."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from vlm_games.data.images import FolderSource, ImageSource, RenderedSource
+from vlm_games.data.tokenizer import load_tokenizer
+from vlm_games.evaluation.measure import HeldOut, hold_out
+from vlm_games.games.prompts import Prompts
+from vlm_games.methods.method import Workbench
+from vlm_games.models.checkpoint import load_model
+from vlm_games.models.mesh import data_mesh
+from vlm_games.sampling.engine import Engine
+from vlm_games.sampling.scoring import Scorer
+from vlm_games.worlds import questions as world
+
+SHIPPED = pathlib.Path(__file__).parent / "assets" / "scenes_base"
+
+
+@dataclasses.dataclass(frozen=True)
+class Subset:
+    """Some images of a source, renumbered; see `ImageSource`."""
+
+    source: ImageSource
+    indices: tuple[int, ...]
+
+    @property
+    def names(self):
+        return [self.source.names[i] for i in self.indices]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.source[self.indices[index]]
+
+    def digest(self) -> str:
+        return f"{self.source.digest()}:{len(self.indices)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """A run's parts.
+
+    Attributes:
+      bench: what methods work with. base_params: iteration 0.
+      held_out: what models are measured on.
+      skipped: files that could not be read as images.
+    """
+
+    bench: Workbench
+    base_params: object
+    held_out: HeldOut
+    skipped: tuple[str, ...]
+
+
+def build(config) -> Setup:
+    """Loads model and images that `config` names.
+
+    Raises:
+      FileNotFoundError, ValueError: saying which field is at fault.
+    """
+    folder = config.base or SHIPPED
+    model, params = load_model(folder)
+    tokenizer = load_tokenizer(str(folder))
+    mesh = data_mesh()
+    size = model.vision.image_size
+    play, held, truth, skipped = _images(config, size)
+    c = config.eval
+    bench = Workbench(
+        config=config,
+        model=model,
+        tokenizer=tokenizer,
+        prompts=Prompts(**config.prompts),
+        mesh=mesh,
+        engine=Engine(model, mesh),
+        scorer=Scorer(model, tokenizer, mesh),
+        images=play,
+        truth=truth,
+        stratum=stratum,
+    )
+    target = RenderedSource(f"target/{c.split}", c.target_images, size)
+    source = RenderedSource(f"source/{c.split}", c.source_images, size)
+    held_out = hold_out(
+        held if held is not None else target,
+        target,
+        source,
+        c,
+        config.game.images,
+    )
+    return Setup(bench, params, held_out, tuple(skipped))
+
+
+def _images(config, size: int):
+    """(images to play on, held-out ones or None, truth, skipped)."""
+    if not config.images:
+        play = RenderedSource("target/play", config.play_images, size)
+
+        def truth(image, question, answer):
+            asked = world.BY_TEXT.get(question)
+            if asked is None:
+                return None
+            return answer in world.answers(asked, play.scenes[image])
+
+        return play, None, truth, []
+    source = FolderSource(config.images, size)
+    n = config.game.images
+    if len(source) < 2 * n:
+        raise ValueError(
+            f"config.images={config.images!r} holds {len(source)} readable "
+            f"images; games of {n} images need at least {2 * n}: {n} to play "
+            "on and as many held out. Give more images, or lower "
+            "config.game.images."
+        )
+    # Every fifth image is held out, and at least one game's worth.
+    step = min(5, len(source) // n)
+    held = tuple(range(0, len(source), step))
+    others = tuple(i for i in range(len(source)) if i % step)
+    skipped = [f"{s.path}: {s.reason}" for s in source.skipped]
+    return (
+        Subset(source, others),
+        Subset(source, held),
+        lambda image, question, answer: None,
+        skipped,
+    )
+
+
+def stratum(question: str, answer: str) -> str:
+    """Question kind and answer, "kind/answer"."""
+    asked = world.BY_TEXT.get(question)
+    kind = asked.kind if asked is not None else question.partition(" ")[0]
+    return f"{kind}/{answer}"

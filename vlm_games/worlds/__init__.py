@@ -1,0 +1,1 @@
+"""Small worlds of shapes whose every question has a known answer."""

@@ -1,0 +1,137 @@
+"""Every question that can be asked of a scene, and its true answers."""
+
+import dataclasses
+import itertools
+
+from vlm_games.worlds.scenes import (
+    COLORS,
+    COUNTS,
+    PLACES,
+    SHAPES,
+    SIZES,
+    Scene,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """A question as the players say it: words parted by single spaces.
+
+    Attributes:
+      text: the words, in lower case, "?" the last.
+      kind: what it asks about, such as "color_place"; the unit of reports.
+      yes_no: whether its answers are "yes" and "no".
+      asks: the words of the world that it names, in the order of the text.
+    """
+
+    text: str
+    kind: str
+    yes_no: bool
+    asks: tuple[str, ...]
+
+
+# kind -> (template, one sequence of words per blank).
+_YES_NO = (
+    ("color", "is there a {} object ?", (COLORS,)),
+    ("shape", "is there a {} ?", (SHAPES,)),
+    ("size", "is there a {} object ?", (SIZES,)),
+    ("color_shape", "is there a {} {} ?", (COLORS, SHAPES)),
+    ("color_place", "is there a {} object at the {} ?", (COLORS, PLACES)),
+    ("shape_place", "is there a {} at the {} ?", (SHAPES, PLACES)),
+    ("count", "is there {} object ?", (COUNTS[:1],)),
+    ("count", "are there {} objects ?", (COUNTS[1:],)),
+    ("relation", "is there a {} object {} a {} object ?",
+     (COLORS, ("left of", "above"), COLORS)),
+)
+_OPEN = (
+    ("color_of_shape", "what color is the {} ?", (SHAPES,)),
+    ("shape_of_color", "what shape is the {} object ?", (COLORS,)),
+    ("color_at_place", "what color is the object at the {} ?", (PLACES,)),
+    ("shape_at_place", "what shape is the object at the {} ?", (PLACES,)),
+    ("how_many", "how many objects are there ?", ()),
+    ("place_of_color", "where is the {} object ?", (COLORS,)),
+    ("place_of_shape", "where is the {} ?", (SHAPES,)),
+    ("size_of_shape", "what size is the {} ?", (SHAPES,)),
+)
+
+
+def _ask_all() -> tuple[Question, ...]:
+    """Fills every template in every way."""
+    return tuple(
+        Question(template.format(*asks), kind, yes_no, asks)
+        for yes_no, templates in ((True, _YES_NO), (False, _OPEN))
+        for kind, template, blanks in templates
+        for asks in itertools.product(*blanks)
+        # "a red object left of a red object" is a question of another kind.
+        if kind != "relation" or asks[0] != asks[2]
+    )
+
+
+QUESTIONS = _ask_all()
+BY_TEXT = {question.text: question for question in QUESTIONS}
+
+
+def answers(question: Question, scene: Scene) -> frozenset[str]:
+    """All the right one-word answers, never empty.
+
+    A yes/no question has one. An open question about a thing seen twice has
+    one or two (either circle's color will do); about a thing not there,
+    {"none"}.
+    """
+    kind, asks = question.kind, question.asks
+    if kind == "count":
+        return _yes_or_no(_count(scene) == asks[0])
+    if kind == "how_many":
+        return frozenset([_count(scene)])
+    if kind == "relation":
+        return _yes_or_no(_related(scene, *asks))
+    if question.yes_no:
+        return _yes_or_no(bool(_matching(scene, asks)))
+    wanted = kind.split("_")[0]  # "color_at_place" wants the color
+    found = {getattr(o, wanted) for o in _matching(scene, asks)}
+    return frozenset(found or {"none"})
+
+
+def _yes_or_no(true: bool) -> frozenset[str]:
+    return frozenset(["yes" if true else "no"])
+
+
+def _count(scene: Scene) -> str:
+    return COUNTS[len(scene.objects) - 1]
+
+
+def _matching(scene: Scene, asks: tuple[str, ...]) -> list:
+    """The objects that have all the properties asked for."""
+    # No word is shared by two properties, so a set of four words will do.
+    return [
+        o for o in scene.objects
+        if {o.shape, o.color, o.size, o.place}.issuperset(asks)
+    ]
+
+
+def _related(scene: Scene, color: str, relation: str, other: str) -> bool:
+    """Whether quadrants, compared by column or by row, stand so."""
+    axis = "column" if relation == "left of" else "row"
+    return any(
+        getattr(a, axis) < getattr(b, axis)
+        for a in _matching(scene, (color,))
+        for b in _matching(scene, (other,))
+    )
+
+
+def caption(scene: Scene) -> str:
+    """"a large red circle at the top-left , a small blue ring at ... ."."""
+    return " , ".join(
+        f"a {o.size} {o.color} {o.shape} at the {o.place}"
+        for o in scene.objects
+    ) + " ."
+
+
+def _vocabulary() -> tuple[str, ...]:
+    words = {word for q in QUESTIONS for word in q.text.split()}
+    words |= {*SHAPES, *COLORS, *SIZES, *PLACES, *COUNTS}
+    return tuple(sorted(words | {"yes", "no", "none", ",", "."}))
+
+
+# Every word of questions, answers and captions, sorted.
+VOCABULARY = _vocabulary()
