@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parent
 
 # flax 0.12.8 subclasses a class that jax dropped after 0.11.0, so an open
 # upper bound breaks every installation on Python 3.12 and later.
-JAX_RANGE = ">=0.10,<0.11"
+JAX_RANGE = ">=0.10,<0.11.1"
 
 
 def read_version() -> str:
@@ -40,7 +40,7 @@ setuptools.setup(
     packages=setuptools.find_packages(include=["vlm_games", "vlm_games.*"]),
     package_data={
         "vlm_games": ["py.typed", "assets/**/*"],
-        "vlm_games.report": ["*.html*", "*.css", "*.js"],
+        "vlm_games.report": ["*.jinja", "*.css"],
     },
     install_requires=[
         "absl-py>=2.1",

@@ -1,6 +1,6 @@
 """Dialog games on the shipped world with the shipped base.
 
-    python -m vlm_games.main --config=configs/scenes.py --workdir=/tmp/scenes
+python -m vlm_games.main --config=configs/scenes.py --workdir=/tmp/scenes
 """
 
 import ml_collections

@@ -73,6 +73,15 @@ def lively_params(config: VLMConfig, seed: int = 0):
     return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), drawn)
 
 
+@pytest.fixture(scope="module")
+def quick_compiles():
+    """Compiles without most optimizations: compiling is most of the time."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytest.fixture(scope="session")
 def config() -> VLMConfig:
     return tiny_config()

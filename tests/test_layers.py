@@ -12,8 +12,11 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "vlm_games"
 # lies in its own package.
 FLOORS = (
     ("main",),
+    ("report_run",),
     ("self_improve",),
-    ("methods", "evaluation", "pretraining"),
+    ("workbench",),
+    ("methods", "evaluation"),
+    ("pretraining",),
     ("games",),
     ("sampling", "training", "report"),
     ("models", "data", "worlds"),

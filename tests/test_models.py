@@ -17,6 +17,8 @@ from vlm_games.models.layers import attend, make_norm, rotary
 from vlm_games.models.mesh import data_mesh, replicate
 from vlm_games.models.vision import Connector
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 CAPACITY = 24
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 

@@ -9,6 +9,8 @@ from vlm_games.data.packing import BatchShape, encode, pack
 from vlm_games.data.tokenizer import load_tokenizer, word_tokenizer, wrap
 from vlm_games.models.packed import attention_mask, token_logits
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 T = 4  # tokens per image of the tiny model
 
 TWO_BRANCHES = Example(

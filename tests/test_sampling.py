@@ -15,6 +15,8 @@ from vlm_games.models.packed import token_log_probs
 from vlm_games.sampling import session as sessions
 from vlm_games.sampling.engine import Engine, Sampling, bucket, pad
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 ROWS, CAPACITY, LIMIT, STOP = 8, 40, 6, 2
 KEEP_ALL = np.full(ROWS, 10_000)
 FIRST = ([5, 6], [7], [8, 9, 10], [11, 5], [12], [13, 6, 7], [14, 8], [15])

@@ -20,6 +20,8 @@ from vlm_games.training.step import (
     make_train_step,
 )
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 T, LENGTH = 4, 20
 KEY = jax.random.key(0)
 LOSS = jax.jit(cross_entropy, static_argnums=0)

@@ -182,7 +182,7 @@ def test_a_knob_changes_nothing_else():
     scenes = [_scene("small red circle top-left")] * 20
     quiet = dataclasses.replace(noisy, bar_probability=0.0)
     seeds = list(range(20))
-    same = (render(scenes, noisy, seeds) == render(scenes, quiet, seeds))
+    same = render(scenes, noisy, seeds) == render(scenes, quiet, seeds)
     # Outside the bar (3 of 32 lines, 2 more at its soft edges) all is equal.
     assert same.all(-1).mean((1, 2)).min() > 1 - 6 / 32
 
@@ -204,7 +204,10 @@ def test_every_word_is_in_the_vocabulary():
 
 def test_answers_are_of_the_kind_asked_for():
     allowed = {
-        "color": COLORS, "shape": SHAPES, "place": PLACES, "size": SIZES,
+        "color": COLORS,
+        "shape": SHAPES,
+        "place": PLACES,
+        "size": SIZES,
         "how": COUNTS,
     }
     scenes, _ = load_split("target/test", 50)
@@ -260,7 +263,8 @@ def test_either_of_two_alike_will_do():
     assert _ask("what size is the circle ?", scene) == {"large", "small"}
     assert _ask("what shape is the red object ?", scene) == {"circle", "ring"}
     assert _ask("where is the red object ?", scene) == {
-        "top-left", "bottom-right",
+        "top-left",
+        "bottom-right",
     }
     assert _ask("how many objects are there ?", scene) == {"three"}
 

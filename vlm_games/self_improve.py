@@ -226,9 +226,7 @@ def fine_tune(
         if found and c.rows[name]
     ] + [s for s in replay if s.shape.rows]
     optimizer = step.make_optimizer(
-        step.OptimizerConfig(
-            c.learning_rate, c.steps, c.warmup, c.weight_decay
-        )
+        step.OptimizerConfig(c.learning_rate, c.steps, c.warmup, c.weight_decay)
     )
     update = step.make_train_step(
         bench.model,

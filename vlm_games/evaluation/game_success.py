@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vlm_games.data.records import GameRecord
-from vlm_games.games.image_sets import draw_set
+from vlm_games.games.image_sets import draw_sets
 from vlm_games.games.listener import listen
 from vlm_games.games.play import Role, Table
 from vlm_games.games.prompts import Prompts
@@ -17,18 +17,18 @@ from vlm_games.sampling.scoring import Scorer
 
 def held_out_specs(games: int, size: int, total: int, seed: int):
     """Random sets of `size` of `total` images, the same for every model."""
-    specs = []
-    for game in range(games):
-        found = draw_set(
-            kind="random",
-            size=size,
-            seed=seed,
-            iteration=0,
-            game=game,
-            total=total,
-        )
-        specs.append(GameSpec(game, found.images, found.target))
-    return specs
+    drawn = draw_sets(
+        kind="random",
+        count=games,
+        size=size,
+        seed=seed,
+        iteration=0,
+        total=total,
+    )
+    return [
+        GameSpec(game, found.images, found.target)
+        for game, found in enumerate(drawn)
+    ]
 
 
 def success_rate(played: Sequence[PlayedGame]) -> float:

@@ -77,7 +77,7 @@ def measure(
     base_params,
     held_out: HeldOut,
 ) -> dict:
-    """Returns the metrics of one model, in percent; the names are those of metrics.json."""
+    """Returns the metrics of one model, as metrics.json names them."""
     metrics = {}
     for name, images, items in [
         ("vqa", held_out.target, held_out.target_items),

@@ -20,9 +20,7 @@ class Item:
     answer: str
 
 
-def draw_items(
-    scenes: Sequence, seed: int, open_kinds: int = 4
-) -> list[Item]:
+def draw_items(scenes: Sequence, seed: int, open_kinds: int = 4) -> list[Item]:
     """Questions about every scene, balanced over kinds and over yes and no.
 
     Per scene: of every yes/no kind one question, whose answer is yes for

@@ -192,7 +192,9 @@ class Table:
 
     def _hear_guesser(self, guesser, sessions, seats, sampling):
         """Lets the Guesser speak in every seat: {row: (Move, log p)}."""
-        scripts = any(s is not None and s.spec.script is not None for s in seats)
+        scripts = any(
+            s is not None and s.spec.script is not None for s in seats
+        )
         ids = [() if s is None else s.hears for s in seats]
         last = [s is not None and self._must_guess(s) for s in seats]
         moves = {}
@@ -232,9 +234,7 @@ class Table:
             return Move(summary, question)
         if not words.stopped[row]:
             return Move(text, fault="the Guesser did not come to an end")
-        return parse_move(
-            self.prompts, text, len(seat.spec.images), must_guess
-        )
+        return parse_move(self.prompts, text, len(seat.spec.images), must_guess)
 
     def _after_move(self, seat: Seat, move: Move, log_prob: float):
         """The game as played if the move ends it; else None."""

@@ -184,8 +184,7 @@ def filter_figures(records: Sequence[GameRecord], bench: Workbench) -> dict:
     complete = [r for r in records if r.outcome != "aborted"]
     truths = [[t.true for t in r.turns] for r in complete]
     strata = [
-        [bench.stratum(t.question, t.answer) for t in r.turns]
-        for r in complete
+        [bench.stratum(t.question, t.answer) for t in r.turns] for r in complete
     ]
     table = {}
     for name in filters.FILTERS:

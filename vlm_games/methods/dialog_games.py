@@ -7,6 +7,7 @@ single answers that point to the target (`games.listener.credits`).
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -15,7 +16,7 @@ import numpy as np
 from vlm_games.data.augment import AugmentConfig, augment
 from vlm_games.data.records import GameRecord, Turn
 from vlm_games.games import filters, listener
-from vlm_games.games.image_sets import ImageSet, draw_set
+from vlm_games.games.image_sets import draw_sets, exact_duplicates
 from vlm_games.games.play import Role, Table
 from vlm_games.games.protocol import GameSettings, GameSpec
 from vlm_games.methods import choose
@@ -29,11 +30,13 @@ class Prepared:
     Attributes:
       describer, guesser: image tokens [images * T, D] of the two roles.
       judges: of the independent views; empty if no filter asks for them.
+      groups: what `draw_sets` needs to know of the images, by its names.
     """
 
     describer: jax.Array
     guesser: jax.Array
     judges: tuple[jax.Array, ...]
+    groups: Mapping[str, np.ndarray]
 
 
 class DialogGames:
@@ -56,21 +59,28 @@ class DialogGames:
 
     def prepare(self, params, iteration: int) -> Prepared:
         """Encodes every image once per view."""
-        c = self.config
-        plain = self._encode(params, iteration, 0, 0.0)
+        c, images = self.config, self.bench.images
+        pixels = np.stack([images[i] for i in range(len(images))])
+        plain = self._encode(params, pixels, iteration, 0, 0.0)
         describer = plain
         if c.describer_view:
-            describer = self._encode(params, iteration, 1, c.describer_view)
+            describer = self._encode(
+                params, pixels, iteration, 1, c.describer_view
+            )
         judges = tuple(
-            self._encode(params, iteration, 2 + i, c.judge_view)
+            self._encode(params, pixels, iteration, 2 + i, c.judge_view)
             for i in range(c.judges)
         )
-        return Prepared(describer, plain, judges)
+        groups = image_groups(images.names, pixels)
+        if c.sets == "similar":
+            n = self.bench.model.tokens_per_image
+            features = np.asarray(plain, np.float64)
+            features = features.reshape(len(pixels), n, -1).mean(axis=1)
+            groups["embeddings"] = features - features.mean(axis=0)
+        return Prepared(describer, plain, judges, groups)
 
-    def _encode(self, params, iteration: int, view: int, strength: float):
+    def _encode(self, params, pixels, iteration, view: int, strength: float):
         """Image tokens of all images under one random view each."""
-        images = self.bench.images
-        pixels = np.stack([images[i] for i in range(len(images))])
         if strength:
             key = fold(self.bench.config.seed, iteration, view)
             view_of = jax.jit(augment, static_argnums=2)
@@ -78,26 +88,24 @@ class DialogGames:
             pixels = np.asarray(view_of(key, pixels, config))
         return self.bench.engine.encode(params, pixels)
 
-    def image_set(self, iteration: int, game: int) -> ImageSet:
-        """The images of one game."""
-        return draw_set(
-            kind=self.config.sets,
-            size=self.config.images,
-            seed=self.bench.config.seed,
-            iteration=iteration,
-            game=game,
-            total=len(self.bench.images),
-        )
-
     def candidates(
         self, params, prepared: Prepared, iteration: int, shard: int
     ) -> list[GameRecord]:
         first = shard * self.config.shard
         last = min(first + self.config.shard, self.config.games)
-        sets = {g: self.image_set(iteration, g) for g in range(first, last)}
+        drawn = draw_sets(
+            kind=self.config.sets,
+            count=last - first,
+            first=first,
+            size=self.config.images,
+            seed=self.bench.config.seed,
+            iteration=iteration,
+            total=len(self.bench.images),
+            **prepared.groups,
+        )
+        sets = dict(enumerate(drawn, start=first))
         specs = [
-            GameSpec(g, found.images, found.target)
-            for g, found in sets.items()
+            GameSpec(g, found.images, found.target) for g, found in sets.items()
         ]
         seed = (self.bench.config.seed, iteration)
         guesser = Role(params, prepared.guesser)
@@ -105,10 +113,7 @@ class DialogGames:
         played = self.table.play(guesser, describer, specs, seed)
         games = sorted(played, key=lambda g: g.spec.game)
         evidence = self._gather(params, prepared, games, seed)
-        return [
-            self._record(e, judged, iteration)
-            for e, judged in evidence
-        ]
+        return [self._record(e, judged, iteration) for e, judged in evidence]
 
     def _gather(self, params, prepared, games, seed):
         """Per game (Evidence, log-probabilities that give credit)."""
@@ -220,3 +225,23 @@ class DialogGames:
             records, arm, self.config, self.bench, seed, budget
         )
 
+
+def image_groups(
+    names: Sequence[str], pixels: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Equal images, and images of one folder as a cluster or an episode.
+
+    Args:
+      names: of the images, with "/" between folders.
+      pixels: uint8 [n, H, W, 3].
+
+    Returns:
+      `duplicates`, `clusters` and `frames` of `draw_sets`, each int64 [n].
+    """
+    contents = [hashlib.sha256(x.tobytes()).hexdigest() for x in pixels]
+    folders = exact_duplicates([name.rpartition("/")[0] for name in names])
+    return {
+        "duplicates": exact_duplicates(contents),
+        "clusters": folders,
+        "frames": folders,
+    }

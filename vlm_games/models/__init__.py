@@ -1,1 +1,1 @@
-"""The vision-language model: pure functions of params. Knows no game, no file."""
+"""The vision-language model: pure functions of params. Knows no game."""

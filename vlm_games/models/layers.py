@@ -49,15 +49,15 @@ def attend(q_BxLxHxK, k_BxSxGxK, v_BxSxGxK, mask_BxLxS):
     Returns:
       [B, L, H, K], in the dtype of the values; the softmax is float32.
     """
-    b, l, h, k = q_BxLxHxK.shape
+    b, length, h, k = q_BxLxHxK.shape
     g = k_BxSxGxK.shape[2]
-    q = q_BxLxHxK.reshape(b, l, g, h // g, k) * k**-0.5
+    q = q_BxLxHxK.reshape(b, length, g, h // g, k) * k**-0.5
     scores = jnp.einsum("blgrk,bsgk->bgrls", q, k_BxSxGxK)
     scores = scores.astype(jnp.float32)
     scores = jnp.where(mask_BxLxS[:, None, None], scores, MASKED)
     weights = jax.nn.softmax(scores, axis=-1).astype(v_BxSxGxK.dtype)
     out = jnp.einsum("bgrls,bsgk->blgrk", weights, v_BxSxGxK)
-    return out.reshape(b, l, h, k)
+    return out.reshape(b, length, h, k)
 
 
 class Attention(nn.Module):

@@ -40,8 +40,11 @@ _YES_NO = (
     ("shape_place", "is there a {} at the {} ?", (SHAPES, PLACES)),
     ("count", "is there {} object ?", (COUNTS[:1],)),
     ("count", "are there {} objects ?", (COUNTS[1:],)),
-    ("relation", "is there a {} object {} a {} object ?",
-     (COLORS, ("left of", "above"), COLORS)),
+    (
+        "relation",
+        "is there a {} object {} a {} object ?",
+        (COLORS, ("left of", "above"), COLORS),
+    ),
 )
 _OPEN = (
     ("color_of_shape", "what color is the {} ?", (SHAPES,)),
@@ -104,7 +107,8 @@ def _matching(scene: Scene, asks: tuple[str, ...]) -> list:
     """The objects that have all the properties asked for."""
     # No word is shared by two properties, so a set of four words will do.
     return [
-        o for o in scene.objects
+        o
+        for o in scene.objects
         if {o.shape, o.color, o.size, o.place}.issuperset(asks)
     ]
 
@@ -120,11 +124,14 @@ def _related(scene: Scene, color: str, relation: str, other: str) -> bool:
 
 
 def caption(scene: Scene) -> str:
-    """"a large red circle at the top-left , a small blue ring at ... ."."""
-    return " , ".join(
-        f"a {o.size} {o.color} {o.shape} at the {o.place}"
-        for o in scene.objects
-    ) + " ."
+    """ "a large red circle at the top-left , a small blue ring at ... ."."""
+    return (
+        " , ".join(
+            f"a {o.size} {o.color} {o.shape} at the {o.place}"
+            for o in scene.objects
+        )
+        + " ."
+    )
 
 
 def _vocabulary() -> tuple[str, ...]:

@@ -16,10 +16,16 @@ from vlm_games.worlds.style import Style
 
 # Hue (degrees), saturation and value of COLORS. Red, orange and yellow lean
 # down the wheel: the target's shift, upwards, must not change their names.
-_HSV = np.array([
-    (350, 0.90, 0.86), (130, 0.80, 0.64), (222, 0.85, 0.90),
-    (53, 0.88, 0.98), (280, 0.72, 0.74), (23, 0.95, 0.98),
-])
+_HSV = np.array(
+    [
+        (350, 0.90, 0.86),
+        (130, 0.80, 0.64),
+        (222, 0.85, 0.90),
+        (53, 0.88, 0.98),
+        (280, 0.72, 0.74),
+        (23, 0.95, 0.98),
+    ]
+)
 _HALF_EXTENT = np.array([3.9, 6.3]) / 32  # of SIZES, in image widths
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _SUPERSAMPLING = 3
@@ -28,13 +34,29 @@ _CHUNK = 128  # images drawn at once: their canvases stay in the cache
 # Every random number of an image, by name: (name, how many). All are drawn for
 # every style, in this order, so a knob changes what it names and nothing else.
 _UNIFORM = (
-    ("level", 1), ("tint", 1), ("tint_hue", 1), ("texture", 1),
-    ("texture_contrast", 1), ("texture_angle", 1), ("texture_scale", 1),
-    ("texture_phase", 2), ("desaturation", 1), ("light", 1),
-    ("light_angle", 1), ("noise", 1), ("blur", 1), ("bar", 1),
-    ("bar_upright", 1), ("bar_at", 1), ("bar_width", 1), ("bar_level", 1),
-    ("specks", 1), ("speck_x", MAX_SPECKS), ("speck_y", MAX_SPECKS),
-    ("speck_radius", MAX_SPECKS), ("speck_depth", MAX_SPECKS),
+    ("level", 1),
+    ("tint", 1),
+    ("tint_hue", 1),
+    ("texture", 1),
+    ("texture_contrast", 1),
+    ("texture_angle", 1),
+    ("texture_scale", 1),
+    ("texture_phase", 2),
+    ("desaturation", 1),
+    ("light", 1),
+    ("light_angle", 1),
+    ("noise", 1),
+    ("blur", 1),
+    ("bar", 1),
+    ("bar_upright", 1),
+    ("bar_at", 1),
+    ("bar_width", 1),
+    ("bar_level", 1),
+    ("specks", 1),
+    ("speck_x", MAX_SPECKS),
+    ("speck_y", MAX_SPECKS),
+    ("speck_radius", MAX_SPECKS),
+    ("speck_depth", MAX_SPECKS),
 )
 _NORMAL = (("hue", 1), ("brightness", len(PLACES)), ("blobs", BLOB_GRID**2))
 
@@ -91,7 +113,7 @@ def _render_chunk(scenes, style, seeds, size) -> np.ndarray:
         canvas = _blur(canvas, within(draws["blur"], style.blur) * size / 32)
     if max(style.noise):
         deviation = within(draws["noise"], style.noise)[:, 0]
-        for image, rng, scale in zip(canvas, rngs, deviation):
+        for image, rng, scale in zip(canvas, rngs, deviation, strict=True):
             image += scale * rng.standard_normal(image.shape, np.float32)
     return np.asarray(np.clip(canvas, 0, 1) * 255 + 0.5, np.uint8)
 
@@ -113,11 +135,23 @@ def _paint_objects(canvas, scenes, style, draws) -> None:
     """Paints every object onto canvas [n, S, S, 3], in place."""
     # One row per object, over all the images: m rows.
     image, place, shape, color, big, dx, dy = (
-        np.array(column) for column in zip(*(
-            (i, PLACES.index(o.place), SHAPES.index(o.shape),
-             COLORS.index(o.color), SIZES.index(o.size), o.dx, o.dy)
-            for i, scene in enumerate(scenes) for o in scene.objects
-        ))
+        np.array(column)
+        for column in zip(
+            *(
+                (
+                    i,
+                    PLACES.index(o.place),
+                    SHAPES.index(o.shape),
+                    COLORS.index(o.color),
+                    SIZES.index(o.size),
+                    o.dx,
+                    o.dy,
+                )
+                for i, scene in enumerate(scenes)
+                for o in scene.objects
+            ),
+            strict=True,
+        )
     )
     hue, saturation, value = _HSV[color].T
     hue = hue + style.hue_shift + style.hue_jitter * draws["hue"][image, 0]
@@ -134,8 +168,11 @@ def _paint_objects(canvas, scenes, style, draws) -> None:
     for index, name in enumerate(SHAPES):
         rows = np.flatnonzero(shape == index)
         cover[rows, :, :, 0] = _coverage(
-            name, 0.25 + dx[rows], 0.25 + dy[rows],
-            _HALF_EXTENT[big[rows]], size,
+            name,
+            0.25 + dx[rows],
+            0.25 + dy[rows],
+            _HALF_EXTENT[big[rows]],
+            size,
         )
     # Objects own their quadrants, so that no pixel is written twice.
     quadrants = canvas.reshape(n, 2, half, 2, half, 3)

@@ -89,7 +89,7 @@ def _pick(words, weights, u: float) -> str:
     """The word whose share of [0, sum of weights) holds u times the sum."""
     # Generator.choice(p=...) takes ten times as long for a handful of words.
     left = u * sum(weights)
-    for word, weight in zip(words, weights):
+    for word, weight in zip(words, weights, strict=True):
         left -= weight
         if left < 0:
             return word
@@ -101,13 +101,15 @@ def sample_scene(rng: np.random.Generator, domain: Domain) -> Scene:
     count = 1 + COUNTS.index(_pick(COUNTS, domain.count_weights, rng.random()))
     places = sorted(rng.permutation(len(PLACES))[:count].tolist())
     objects = []
-    for place, u in zip(places, rng.random((count, 5)).tolist()):
-        objects.append(SceneObject(
-            shape=_pick(SHAPES, domain.shape_weights, u[0]),
-            color=_pick(COLORS, domain.color_weights, u[1]),
-            size=_pick(SIZES, (0.5, 0.5), u[2]),
-            place=PLACES[place],
-            dx=MAX_JITTER * (2 * u[3] - 1),
-            dy=MAX_JITTER * (2 * u[4] - 1),
-        ))
+    for place, u in zip(places, rng.random((count, 5)).tolist(), strict=True):
+        objects.append(
+            SceneObject(
+                shape=_pick(SHAPES, domain.shape_weights, u[0]),
+                color=_pick(COLORS, domain.color_weights, u[1]),
+                size=_pick(SIZES, (0.5, 0.5), u[2]),
+                place=PLACES[place],
+                dx=MAX_JITTER * (2 * u[3] - 1),
+                dy=MAX_JITTER * (2 * u[4] - 1),
+            )
+        )
     return Scene(tuple(objects))

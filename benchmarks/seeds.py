@@ -1,0 +1,170 @@
+"""Runs a config under several seeds and states its gains with intervals.
+
+    python benchmarks/seeds.py --config=configs/controls.py --seeds=5 \
+        --workdir=/tmp/seeds --json=docs/results/scenes.json
+
+Each seed is a run of vlm_games.main of its own, resumable like any other;
+`--jobs` of them go side by side, each on its own share of the cores. All start
+from the same base and are measured on the same held-out scenes; what differs
+is every draw of the loop: sets, games, answers, views, batches.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from concurrent import futures
+
+import numpy as np
+import scipy.stats
+from absl import app, flags
+
+_CONFIG = flags.DEFINE_string("config", None, "Config file.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Parent of the runs.")
+_SEEDS = flags.DEFINE_integer("seeds", 5, "Number of seeds, from 0.")
+_JOBS = flags.DEFINE_integer("jobs", 2, "Runs side by side.")
+_JSON = flags.DEFINE_string("json", None, "File of the figures.")
+_SET = flags.DEFINE_multi_string("set", [], "More flags, --set=config.x=1.")
+
+MEASURES = (
+    "vqa_yes_no",
+    "vqa_other",
+    "vqa_sampled_yes_no",
+    "vqa_sampled_other",
+    "game_success",
+    "game_success_likelihood",
+    "source_yes_no",
+    "source_other",
+    "blind_success",
+    "cross_success",
+)
+
+
+def run_seed(seed: int, job: int) -> pathlib.Path:
+    """One whole run, on the cores of `job`; returns its workdir."""
+    workdir = pathlib.Path(_WORKDIR.value) / f"seed_{seed}"
+    workdir.mkdir(parents=True, exist_ok=True)
+    cores = sorted(os.sched_getaffinity(0))
+    mine = set(cores[job :: _JOBS.value]) or set(cores)
+    command = [
+        sys.executable,
+        "-m",
+        "vlm_games.main",
+        f"--config={_CONFIG.value}",
+        f"--workdir={workdir}",
+        f"--config.seed={seed}",
+        *[f"--{item}" for item in _SET.value],
+    ]
+    with open(workdir / "log.txt", "ab") as log:
+        subprocess.run(
+            command,
+            check=True,
+            stdout=log,
+            stderr=log,
+            preexec_fn=lambda: os.sched_setaffinity(0, mine),
+        )
+    return workdir
+
+
+def read_arms(workdir: pathlib.Path) -> dict[str, list[dict]]:
+    """Metrics of a run by arm, in order of iteration."""
+    return {
+        arm.name: [
+            json.loads(path.read_text())
+            for path in sorted(arm.glob("iter_*/metrics.json"))
+        ]
+        for arm in sorted((workdir / "arms").iterdir())
+    }
+
+
+def interval(values) -> dict:
+    """Mean and 95% interval of the mean (Student's t)."""
+    x = np.array(values, float)
+    half = 0.0
+    if len(x) > 1:
+        quantile = scipy.stats.t.ppf(0.975, len(x) - 1)
+        half = quantile * x.std(ddof=1) / np.sqrt(len(x))
+    return {
+        "mean": round(float(x.mean()), 2),
+        "half_width": round(float(half), 2),
+        "values": [round(float(v), 2) for v in x],
+    }
+
+
+def aggregate(runs: list[dict[str, list[dict]]]) -> dict:
+    """Gains over the base, and main minus each control, paired by seed."""
+    base = {m: runs[0]["main"][0].get(m) for m in MEASURES}
+    result = {"base": base, "gain": {}, "main_minus": {}}
+    for arm in runs[0]:
+        rounds = [
+            i for i, row in enumerate(runs[0][arm]) if row["iteration"] > 0
+        ]
+        result["gain"][arm] = {
+            m: [
+                interval([r[arm][i][m] - r["main"][0][m] for r in runs])
+                for i in rounds
+            ]
+            for m in MEASURES
+            if base[m] is not None
+        }
+        if arm != "main":
+            result["main_minus"][arm] = {
+                m: interval([r["main"][-1][m] - r[arm][-1][m] for r in runs])
+                for m in MEASURES
+                if base[m] is not None
+            }
+    last = [r["main"][1]["filters"] for r in runs]
+    result["filters"] = {
+        name: {
+            key: interval([f[name][key] for f in last])
+            for key in ("kept", "truth_kept", "truth_dropped", "lift")
+            if all(f[name][key] is not None for f in last)
+        }
+        for name in last[0]
+    }
+    return result
+
+
+def markdown(result: dict) -> str:
+    """The gains after the last round as a table."""
+
+    def cell(found):
+        return f"{found['mean']:+.1f} ± {found['half_width']:.1f}"
+
+    lines = ["| measure | base | " + " | ".join(result["gain"]) + " |"]
+    lines.append("|---|" + "---|" * (len(result["gain"]) + 1))
+    for m in MEASURES:
+        if result["base"][m] is not None:
+            cells = [cell(rows[m][-1]) for rows in result["gain"].values()]
+            lines.append(
+                f"| {m} | {result['base'][m]:.1f} | " + " | ".join(cells) + " |"
+            )
+    return "\n".join(lines)
+
+
+def main(argv) -> None:
+    del argv
+    with futures.ThreadPoolExecutor(_JOBS.value) as pool:
+        free = list(range(_JOBS.value))
+
+        def work(seed):
+            job = free.pop()
+            try:
+                return run_seed(seed, job)
+            finally:
+                free.append(job)
+
+        workdirs = list(pool.map(work, range(_SEEDS.value)))
+    result = aggregate([read_arms(w) for w in workdirs])
+    result["command"] = " ".join(["python", *sys.argv])
+    print(markdown(result))
+    if _JSON.value:
+        path = pathlib.Path(_JSON.value)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["config", "workdir"])
+    app.run(main)
