@@ -21,7 +21,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.play = ml_collections.ConfigDict()  # see games.protocol.GameSettings
     c.play.turns = 4
     c.play.style = "any"  # or yes_no, open
-    c.play.guesser_temperature = 1.0
+    c.play.guesser_temperature = 0.7
     c.play.describer_temperature = 1.0
     c.play.guesser_tokens = 24
     c.play.answer_tokens = 4
@@ -44,7 +44,7 @@ def get_config() -> ml_collections.ConfigDict:
 
     c.train = ml_collections.ConfigDict()
     c.train.start = "last"  # or base: where each iteration starts from
-    c.train.steps = 80
+    c.train.steps = 60
     c.train.learning_rate = 5e-4
     c.train.warmup = 8
     c.train.weight_decay = 0.02
@@ -52,10 +52,10 @@ def get_config() -> ml_collections.ConfigDict:
     c.train.save_every = 40  # steps
     c.train.replay_images = 1_000  # labelled source images
     c.train.rows = ml_collections.ConfigDict()  # of a micro-batch, per device
-    c.train.rows.describer = 32
-    c.train.rows.guesser = 6
-    c.train.rows.replay_answer = 24
-    c.train.rows.replay_game = 6
+    c.train.rows.describer = 24
+    c.train.rows.guesser = 4
+    c.train.rows.replay_answer = 12
+    c.train.rows.replay_game = 3
 
     c.recipe = ml_collections.ConfigDict()  # as the base's, for replay
     c.recipe.agree = 0.25

@@ -10,8 +10,13 @@ import pytest
 # Before anything asks for a device: the number is fixed from then on.
 jax.config.update("jax_num_cpu_devices", 8)
 
-from vlm_games.data.tokenizer import word_tokenizer  # noqa: E402
+from vlm_games import workbench  # noqa: E402
+from vlm_games.data.tokenizer import (  # noqa: E402
+    load_tokenizer,
+    word_tokenizer,
+)
 from vlm_games.models import vlm  # noqa: E402
+from vlm_games.models.checkpoint import load_model  # noqa: E402
 from vlm_games.models.config import (  # noqa: E402
     ConnectorConfig,
     TransformerConfig,
@@ -115,3 +120,15 @@ def pixels():
     """uint8 [6, 8, 8, 3], six images."""
     rng = np.random.default_rng(0)
     return rng.integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="session")
+def base_dir():
+    """The shipped base, a model directory."""
+    return workbench.SHIPPED
+
+
+@pytest.fixture(scope="session")
+def base(base_dir):
+    """(config, params, tokenizer) of the shipped base."""
+    return *load_model(base_dir), load_tokenizer(str(base_dir))

@@ -15,6 +15,7 @@ FLOORS = (
     ("report_run",),
     ("self_improve",),
     ("workbench",),
+    ("choices",),
     ("methods", "evaluation"),
     ("pretraining",),
     ("games",),

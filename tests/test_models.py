@@ -258,16 +258,6 @@ def test_a_row_does_not_depend_on_its_neighbours(config, params):
     np.testing.assert_allclose(found[0, :7], other[2, :7], **CLOSE)
 
 
-def test_rows_are_taken_and_put_back_by_number(config):
-    cache = caches.init_cache(config, 3, 4)
-    cache = dataclasses.replace(cache, length=jnp.array([1, 2, 3]))
-    part = caches.take_rows(cache, np.array([2, 0]))
-    assert part.length.tolist() == [3, 1]
-    # Row 9 does not exist: dropped.
-    cache = caches.put_rows(cache, np.array([1, 9]), part)
-    assert cache.length.tolist() == [1, 3, 3]
-
-
 # Images -----------------------------------------------------------------------
 
 

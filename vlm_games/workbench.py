@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 
+from vlm_games import choices
 from vlm_games.data.images import FolderSource, ImageSource, RenderedSource
 from vlm_games.data.tokenizer import load_tokenizer
 from vlm_games.evaluation.measure import HeldOut, hold_out
@@ -62,6 +63,7 @@ def build(config) -> Setup:
     Raises:
       FileNotFoundError, ValueError: saying which field is at fault.
     """
+    choices.check(config)
     folder = config.base or SHIPPED
     model, params = load_model(folder)
     tokenizer = load_tokenizer(str(folder))

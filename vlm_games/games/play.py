@@ -88,8 +88,9 @@ class Table:
                 * (bucket(settings.guesser_tokens + 8) + hear)
             ),
         )
-        vocabulary = len(tokenizer.hf)
-        forbidden = np.zeros(vocabulary, bool)
+        vocabulary = engine.config.vocab_size
+        # A model may have more embeddings than its tokenizer has words.
+        forbidden = np.arange(vocabulary) >= len(tokenizer.hf)
         special = set(tokenizer.hf.all_special_ids) | {tokenizer.image_id}
         forbidden[list(special - {tokenizer.eos_id})] = True
         self._forbidden = forbidden

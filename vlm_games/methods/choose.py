@@ -41,10 +41,12 @@ def select(
       config: `config.game`. seed: (seed, iteration).
       budget: main's Selection.budget, for controls.
     """
-    rng = np.random.default_rng((*seed, ARMS.index(arm)))
+    as_main = arm in ("main", "shuffled")
+    draws = ARMS.index("main" if as_main else arm)
+    rng = np.random.default_rng((*seed, draws))
     complete = [r for r in records if r.outcome != "aborted"]
     kept = [r for r in complete if r.kept]
-    if arm in ("main", "shuffled"):
+    if as_main:
         games, answers = kept, telling_answers(kept, config, bench, rng)
     else:
         games = {
@@ -56,15 +58,19 @@ def select(
     if budget is not None:
         games = _sample(rng, games, budget["kept"])
         answers = _sample(rng, answers, budget["describer"])
+    # A game can be kept for its answers though the Guesser named another
+    # image; its own words are then not to be learned.
+    guessed = [r for r in games if not as_main or r.outcome == "success"]
+    if budget is not None:
+        guessed = _sample(rng, guessed, budget["guesser"])
     if arm == "shuffled":
         answers = shuffle_answers(answers, bench, rng)
     return Selection(
         {
             "describer": describer_examples(answers, bench.prompts),
             "guesser": [
-                guesser_example(r, bench.prompts, bench.config.play.style)
-                for r in games
-                if r.outcome == "success" or arm != "main"
+                guesser_example(r, bench.prompts, bench.config.play)
+                for r in guessed
             ],
         },
         kept=len(games),
@@ -103,8 +109,6 @@ def telling_answers(games, config, bench: Workbench, rng) -> list[Answer]:
     no = [a for a in found if a[2] == "no"]
     others = [a for a in found if a[2] not in ("yes", "no")]
     fewer = min(len(yes), len(no))
-    if not fewer:
-        return found
     return [*_sample(rng, yes, fewer), *_sample(rng, no, fewer), *others]
 
 
@@ -148,18 +152,18 @@ def describer_examples(
     ]
 
 
-def guesser_example(
-    record: GameRecord, prompts: Prompts, style: str
-) -> Example:
-    """A game as the Guesser saw it; its own words are learned."""
-    n = len(record.images)
-    pieces = [read(prompts.open_game(n, style)), read(prompts.next_cue(False))]
-    for turn, following in zip(
-        record.turns, [*record.turns[1:], None], strict=True
-    ):
+def guesser_example(record: GameRecord, prompts: Prompts, rules) -> Example:
+    """A game as the Guesser saw it; its own words are learned.
+
+    Args:
+      rules: `config.play`; of these, `style` and `turns`.
+    """
+    opening = prompts.open_game(len(record.images), rules.style)
+    pieces = [read(opening), read(prompts.next_cue(False))]
+    for number, turn in enumerate(record.turns, start=1):
         move = f"{prompts.ask} {turn.question}"
         pieces.append(said(prompts.speak(turn.summary, move), 0.3))
-        pieces.append(read(prompts.hear(turn.answer, following is None)))
+        pieces.append(read(prompts.hear(turn.answer, number >= rules.turns)))
     guess = f"{prompts.guess} {record.guess + 1}"
     pieces.append(said(prompts.speak(record.final_summary, guess)))
     return Example(record.images, tuple(pieces))

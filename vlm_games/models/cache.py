@@ -55,15 +55,3 @@ def rollback(cache: Cache, length_B: jax.Array) -> Cache:
     return dataclasses.replace(
         cache, length=jnp.minimum(cache.length, length_B)
     )
-
-
-def take_rows(cache: Cache, rows_R: jax.Array) -> Cache:
-    """Returns the cache of the rows `rows_R` (out of range: row 0's copy)."""
-    return jax.tree.map(lambda x: x.at[rows_R].get(mode="clip"), cache)
-
-
-def put_rows(cache: Cache, rows_R: jax.Array, part: Cache) -> Cache:
-    """Writes `part` over the rows `rows_R`; rows out of range are dropped."""
-    return jax.tree.map(
-        lambda x, y: x.at[rows_R].set(y, mode="drop"), cache, part
-    )

@@ -75,7 +75,7 @@ def init_params(config: VLMConfig, key: jax.Array) -> Params:
     """Random float32 params of the architecture `config`."""
     size = config.vision.image_size
     ints = jnp.zeros((1, 1), jnp.int32)
-    return VLM(config).init(
+    return jax.jit(VLM(config).init)(
         key,
         jnp.zeros((1, size, size, 3), jnp.uint8),
         ints,

@@ -114,7 +114,8 @@ def train(c, output: str) -> None:
     words = [*prompt_words(prompts, c.images), *NUMBERS, *world.VOCABULARY]
     tokenizer = word_tokenizer(words)
     config = model_config(c.model, tokenizer)
-    mesh = data_mesh()
+    # One device: a batch packs its image slots as one shard.
+    mesh = data_mesh(jax.devices()[:1])
     maker = BatchMaker(c, tokenizer, config.tokens_per_image)
     total = c.see_steps + c.play_steps
     optimizer = step.make_optimizer(

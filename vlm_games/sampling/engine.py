@@ -114,6 +114,8 @@ class Engine:
 
     def encode(self, params, pixels: np.ndarray, chunk: int = 256):
         """Image tokens [N * T, D] of uint8 [N, H, W, 3], on every device."""
+        if not len(pixels):
+            raise ValueError("There are no images to encode.")
         chunk = max(chunk // self.devices, 1) * self.devices
         parts = []
         for start in range(0, len(pixels), chunk):

@@ -1,0 +1,17 @@
+"""The default recipe with every control, for benchmarks/seeds.py.
+
+python -m vlm_games.main --config=configs/controls.py --workdir=/tmp/controls
+"""
+
+import pathlib
+import runpy
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Returns the scenes config with all of its controls."""
+    scenes = pathlib.Path(__file__).with_name("scenes.py")
+    c = runpy.run_path(str(scenes))["get_config"]()
+    c.controls = ("unfiltered", "lost", "shuffled", "replay_only")
+    return c

@@ -1,0 +1,258 @@
+"""What each arm learns from, and with which words the loss is taken."""
+
+import collections
+import dataclasses
+import types
+
+import numpy as np
+import pytest
+
+from vlm_games.data.packing import encode
+from vlm_games.data.records import GameRecord, Turn
+from vlm_games.data.tokenizer import word_tokenizer
+from vlm_games.games.filters import FILTERS
+from vlm_games.games.prompts import Prompts, prompt_words
+from vlm_games.games.protocol import GameSettings
+from vlm_games.methods import choose
+from vlm_games.workbench import stratum
+from vlm_games.worlds import questions as world
+
+PROMPTS = Prompts()
+RULES = GameSettings(turns=3)
+BENCH = types.SimpleNamespace(
+    prompts=PROMPTS,
+    stratum=stratum,
+    config=types.SimpleNamespace(play=RULES),
+)
+CONFIG = types.SimpleNamespace(credit=0.1, balance=True)
+SEED = (0, 1)
+CONTROLS = ("unfiltered", "lost", "shuffled")
+
+
+def turn(question, answer, credit=1.0):
+    return Turn(question, answer, "1 yes 2 yes", -3.0, -0.1, None, credit, None)
+
+
+def record(game, turns, outcome="success", kept=True, images=(0, 1)):
+    """A game whose target is its second image."""
+    return GameRecord(
+        game=game,
+        iteration=1,
+        seed=0,
+        images=images,
+        names=tuple(str(i) for i in images),
+        target=1,
+        turns=tuple(turns),
+        final_summary="1 no 2 yes",
+        guess={"success": 1, "lose": 0, "aborted": None}[outcome],
+        belief=(0.5, 0.5),
+        outcome=outcome,
+        reason="empty answer" if outcome == "aborted" else None,
+        filters=dict.fromkeys(FILTERS, kept),
+        kept=kept,
+    )
+
+
+@pytest.fixture(scope="module")
+def records():
+    """300 games of 1-3 turns; a third kept, of which a quarter was lost."""
+    rng = np.random.default_rng(0)
+    found = []
+    for game in range(300):
+        turns = []
+        for _ in range(rng.integers(1, 4)):
+            question = world.QUESTIONS[rng.integers(len(world.QUESTIONS))]
+            words = ("yes", "no") if question.yes_no else ("red", "ring")
+            # More yes than no, as the base's Describer says.
+            answer = words[int(rng.random() > 0.7)]
+            turns.append(turn(question.text, answer, rng.normal(0.3, 0.3)))
+        kept = rng.random() < 1 / 3
+        won = rng.random() < (0.75 if kept else 0.4)
+        outcome = "success" if won else "lose"
+        if not kept and rng.random() < 0.2:
+            outcome = "aborted"
+        images = tuple(rng.choice(40, 2, replace=False).tolist())
+        found.append(record(game, turns, outcome, kept, images))
+    return found
+
+
+def selected(records, arm, budget=None):
+    return choose.select(records, arm, CONFIG, BENCH, SEED, budget)
+
+
+def answers_of(selection):
+    """(image, question, answer) of every Describer branch."""
+    return [
+        (e.images[0], branch[0].text, branch[1].text)
+        for e in selection.examples["describer"]
+        for branch in e.branches
+    ]
+
+
+# Arms -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arm", CONTROLS)
+def test_a_control_has_as_many_games_and_answers_as_main(records, arm):
+    main = selected(records, "main")
+    assert main.budget["kept"] > main.budget["guesser"] > 50
+    assert main.budget["describer"] > 50
+    assert selected(records, arm, main.budget).budget == main.budget
+
+
+def test_replay_only_learns_from_no_game(records):
+    found = selected(records, "replay_only", selected(records, "main").budget)
+    assert found.budget == {"kept": 0, "describer": 0, "guesser": 0}
+
+
+def test_main_takes_kept_games_and_only_winners_teach_the_guesser(records):
+    kept = [r for r in records if r.kept]
+    won = [r.images for r in kept if r.outcome == "success"]
+    main = selected(records, "main")
+    assert main.kept == len(kept)
+    assert [e.images for e in main.examples["guesser"]] == won
+    targets = {r.images[r.target] for r in kept}
+    assert {image for image, _, _ in answers_of(main)} <= targets
+
+
+def test_lost_takes_only_what_the_filter_drops(records):
+    # Images that tell which game an example is from.
+    marked = [
+        dataclasses.replace(r, images=(2 * i, 2 * i + 1), turns=r.turns[:1])
+        for i, r in enumerate(records)
+    ]
+    budget = {"kept": 60, "describer": 60, "guesser": 60}
+    found = selected(marked, "lost", budget)
+    games = {e.images[0] // 2 for e in found.examples["guesser"]}
+    answered = {image // 2 for image, _, _ in answers_of(found)}
+    assert len(games) == len(answered) == 60
+    for i in games | answered:
+        assert not records[i].kept and records[i].outcome != "aborted"
+
+
+def test_shuffled_learns_mains_games_with_its_answers_mixed_up(records):
+    main = selected(records, "main")
+    shuffled = selected(records, "shuffled", main.budget)
+    assert shuffled.examples["guesser"] == main.examples["guesser"]
+    asked = [[a[:2] for a in answers_of(s)] for s in (main, shuffled)]
+    assert asked[0] == asked[1]
+    given = [[a[2] for a in answers_of(s)] for s in (main, shuffled)]
+    moved = np.mean([a != b for a, b in zip(*given, strict=True)])
+    assert 0.2 < moved < 0.8
+
+
+def test_shuffling_keeps_the_answers_of_each_kind(records):
+    answers = choose.telling_answers(records, CONFIG, BENCH, rng=rng())
+
+    def per_kind(answers):
+        return collections.Counter(
+            (world.BY_TEXT[question].kind, answer)
+            for _, question, answer in answers
+        )
+
+    shuffled = choose.shuffle_answers(answers, BENCH, rng())
+    assert shuffled != answers
+    assert per_kind(shuffled) == per_kind(answers)
+
+
+@pytest.mark.parametrize("arm", ["main", *CONTROLS])
+def test_a_choice_is_the_same_when_made_again(records, arm):
+    budget = None if arm == "main" else selected(records, "main").budget
+    first, again = (selected(records, arm, budget) for _ in range(2))
+    assert first.examples == again.examples
+
+
+# Answers ----------------------------------------------------------------------
+
+
+def rng():
+    return np.random.default_rng(5)
+
+
+def test_answers_without_enough_credit_are_not_learned():
+    credits = (0.05, 0.1, 0.2, None)
+    turns = [turn(f"q{i} ?", "red", c) for i, c in enumerate(credits)]
+    found = choose.telling_answers([record(0, turns)], CONFIG, BENCH, rng())
+    assert [question for _, question, _ in found] == ["q2 ?", "q3 ?"]
+
+
+@pytest.mark.parametrize("yes, no", [(30, 7), (3, 9), (8, 0)])
+def test_yes_and_no_are_learned_equally_often(yes, no):
+    given = ["yes"] * yes + ["no"] * no + ["red"] * 5
+    games = [record(i, [turn("q ?", a)]) for i, a in enumerate(given)]
+    found = choose.telling_answers(games, CONFIG, BENCH, rng())
+    counts = collections.Counter(answer for _, _, answer in found)
+    assert counts["yes"] == counts["no"] == min(yes, no)
+    assert counts["red"] == 5
+    as_they_are = types.SimpleNamespace(credit=0.1, balance=False)
+    found = choose.telling_answers(games, as_they_are, BENCH, rng())
+    assert len(found) == len(given)
+
+
+# Examples ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    words = [*prompt_words(PROMPTS, 4), *world.VOCABULARY]
+    return word_tokenizer(words)
+
+
+def learned_words(example, tokenizer):
+    """[(weight, words)] of the stretches that carry loss, in order."""
+    found = encode(example, tokenizer, tokens_per_image=4)
+    stretches = []
+    for token, weight in zip(found.tokens, found.weights, strict=True):
+        if not stretches or stretches[-1][0] != weight:
+            stretches.append((weight, []))
+        stretches[-1][1].append(token)
+    return [
+        (pytest.approx(weight), tokenizer.hf.decode(tokens))
+        for weight, tokens in stretches
+        if weight
+    ]
+
+
+def test_the_guesser_learns_its_own_words_and_no_other(tokenizer):
+    game = record(
+        0, [turn("is there a ring ?", "no"), turn("is there a cross ?", "yes")]
+    )
+    example = choose.guesser_example(game, PROMPTS, RULES)
+    assert learned_words(example, tokenizer) == [
+        (0.3, "1 yes 2 yes . ask is there a ring ? <eos>"),
+        (0.3, "1 yes 2 yes . ask is there a cross ? <eos>"),
+        (1.0, "1 no 2 yes . guess 2 <eos>"),
+    ]
+
+
+def test_the_describer_learns_the_answer_and_hardly_its_end(tokenizer):
+    answers = [
+        (3, "is there a ring ?", "no"),
+        (3, "where is the ring ?", "none"),
+    ]
+    (example,) = choose.describer_examples(answers, PROMPTS)
+    assert example.images == (3,)
+    assert learned_words(example, tokenizer) == [
+        (1.0, "no"),
+        (0.1, "<eos>"),
+        (1.0, "none"),
+        (0.1, "<eos>"),
+    ]
+
+
+def test_no_describer_example_sees_other_answers_or_more_than_four():
+    answers = [(i % 2, f"q{i} ?", "yes") for i in range(11)]
+    examples = choose.describer_examples(answers, PROMPTS)
+    assert max(len(e.branches) for e in examples) == 4
+    assert sum(len(e.branches) for e in examples) == len(answers)
+    for example in examples:
+        assert example.trunk[0].text == PROMPTS.describer_trunk()
+        assert [p.weight for p in example.trunk] == [0.0]
+
+
+@pytest.mark.parametrize("turns", [2, 3])
+def test_only_the_last_turn_of_a_full_game_has_the_cue_to_guess(turns):
+    game = record(0, [turn("is there a ring ?", "no")] * turns)
+    example = choose.guesser_example(game, PROMPTS, RULES)
+    text = " ".join(piece.text for piece in example.trunk)
+    assert text.count(PROMPTS.last_cue) == (turns == RULES.turns)

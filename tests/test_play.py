@@ -1,0 +1,420 @@
+"""Played games: what they depend on, who sees what, and how they end.
+
+The shipped base plays, for a model that never learned the rules would abort
+every game.
+"""
+
+import collections
+import dataclasses
+import types
+
+import jax
+import numpy as np
+import pytest
+
+from vlm_games.data.packing import encode
+from vlm_games.games.play import Role, Table
+from vlm_games.games.prompts import Prompts
+from vlm_games.games.protocol import GameSettings, GameSpec
+from vlm_games.methods import choose
+from vlm_games.models.mesh import data_mesh, replicate
+from vlm_games.sampling.engine import Engine
+from vlm_games.worlds.splits import load_split
+
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
+PROMPTS = Prompts()
+RULES = GameSettings(turns=3, slots=16)
+GREEDY = {"guesser_temperature": 0.0, "describer_temperature": 0.0}
+IMAGES, SIZE, GAMES = 32, 4, 40
+SEED = (0, 3)
+
+
+@dataclasses.dataclass(frozen=True)
+class Said:
+    """One row's part of one turn: token ids that it read and then said."""
+
+    game: int
+    guesser: bool
+    read: tuple[int, ...]
+    said: tuple[int, ...]
+
+
+class RecordingEngine(Engine):
+    """An engine that notes what the active rows of every turn read and say."""
+
+    def __init__(self, config, mesh):
+        super().__init__(config, mesh)
+        self.log: list[Said] = []
+
+    def turn(self, params, session, keep, ids, row_ids, *others):
+        _, active, *_, limit = others
+        session, words = super().turn(
+            params, session, keep, ids, row_ids, *others
+        )
+        host = jax.device_get(words)
+        for row in np.flatnonzero(active):
+            read = ids[0][row, : ids[1][row]]
+            said = host.tokens[row, : host.count[row]]
+            guesser = limit == RULES.guesser_tokens
+            self.log.append(
+                Said(row_ids[row], guesser, tuple(read), tuple(said))
+            )
+        return session, words
+
+
+@dataclasses.dataclass(frozen=True)
+class Players:
+    """The base on some devices, with its view of the images.
+
+    Attributes:
+      role: a seat of the base; both seats in self-play.
+    """
+
+    engine: RecordingEngine
+    tokenizer: object
+    role: Role
+
+    def table(self, **settings) -> Table:
+        rules = dataclasses.replace(RULES, **settings)
+        return Table(self.engine, self.tokenizer, PROMPTS, rules, SIZE)
+
+    def play(self, specs, seed=SEED, describer=None, guesser=None, **settings):
+        """{number: game}; the engine's log is of these games alone."""
+        self.engine.log.clear()
+        seats = guesser or self.role, describer or self.role
+        played = list(self.table(**settings).play(*seats, specs, seed))
+        assert len({g.spec.game for g in played}) == len(played)
+        return {g.spec.game: g for g in played}
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return load_split("source/validation", IMAGES)[1]
+
+
+@pytest.fixture(scope="module")
+def seat_players(base, pixels):
+    """Makes the players on so many devices."""
+    config, params, tokenizer = base
+
+    def make(devices: int) -> Players:
+        mesh = data_mesh(jax.devices()[:devices])
+        engine = RecordingEngine(config, mesh)
+        params_there = replicate(mesh, params)
+        tokens = engine.encode(params_there, pixels, chunk=IMAGES)
+        return Players(engine, tokenizer, Role(params_there, tokens))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def players(seat_players):
+    return seat_players(8)
+
+
+@pytest.fixture(scope="module")
+def specs():
+    """Games 0..39; no image is in two of any eight that begin at 8 k."""
+    rng = np.random.default_rng(0)
+    orders = [rng.permutation(IMAGES) for _ in range(GAMES * SIZE // IMAGES)]
+    images = np.concatenate(orders).reshape(GAMES, SIZE)
+    return [
+        GameSpec(game, tuple(row.tolist()), int(rng.integers(SIZE)))
+        for game, row in enumerate(images)
+    ]
+
+
+@pytest.fixture(scope="module")
+def sampled(players, specs):
+    """(games, log) of all specs at temperature 1."""
+    games = players.play(specs)
+    return games, list(players.engine.log)
+
+
+@pytest.fixture(scope="module")
+def greedy(players, specs):
+    """The first eight games, nothing drawn by chance."""
+    return players.play(specs[:8], **GREEDY)
+
+
+def words(game):
+    """All that was said in a game."""
+    talk = tuple((x.summary, x.question, x.answer) for x in game.exchanges)
+    return talk, game.final_summary, game.guess, game.reason
+
+
+def log_probs(game):
+    pairs = [(x.question_logprob, x.answer_logprob) for x in game.exchanges]
+    return np.array(pairs).reshape(-1, 2)
+
+
+def assert_same(found, expected):
+    """Equal words; their probabilities, up to rounding."""
+    assert found.keys() == expected.keys()
+    for number, game in found.items():
+        assert words(game) == words(expected[number]), number
+        np.testing.assert_allclose(
+            log_probs(game), log_probs(expected[number]), atol=1e-3
+        )
+
+
+# What a game depends on -------------------------------------------------------
+
+
+def test_every_game_is_played_once_though_slots_are_fewer(sampled, specs):
+    assert len(specs) > 2 * RULES.slots
+    games, _ = sampled
+    assert [games[n].spec for n in sorted(games)] == specs
+
+
+def test_the_base_plays_real_games(sampled):
+    # Else the claims below would be empty.
+    games, _ = sampled
+    reasons = collections.Counter(g.reason for g in games.values())
+    assert reasons[None] > 0.8 * GAMES
+    turns = {len(g.exchanges) for g in games.values() if g.reason is None}
+    assert RULES.turns in turns and len(turns) > 1
+    assert len({words(g) for g in games.values()}) > 0.9 * GAMES
+
+
+def test_a_game_is_the_same_whatever_is_played_beside_it(
+    players, specs, sampled
+):
+    games, _ = sampled
+    few = [37, 5, 18]
+    alone = players.play([specs[n] for n in few])
+    assert_same(alone, {n: games[n] for n in few})
+
+
+@pytest.mark.parametrize("seed", [(1, 3), (0, 4)])
+def test_another_seed_or_iteration_is_another_game(
+    players, specs, sampled, seed
+):
+    games, _ = sampled
+    others = players.play(specs[:8], seed=seed)
+    assert sum(words(games[n]) == words(others[n]) for n in range(8)) <= 1
+
+
+def test_greedy_games_are_the_same_on_one_and_on_eight_devices(
+    seat_players, specs, greedy
+):
+    alone = seat_players(1).play(specs[:8], slots=4, **GREEDY)
+    assert_same(alone, greedy)
+
+
+def test_nothing_compiles_once_games_were_played(players, specs, sampled):
+    warm = players.engine.compilations()
+    players.play(specs[::-1], seed=(9, 9), guesser_temperature=0.5)
+    assert players.engine.compilations() == warm
+
+
+# Who sees what ----------------------------------------------------------------
+
+
+def with_noise(role: Role, images) -> Role:
+    """The role, seeing noise instead of `images`."""
+    tokens = np.array(role.image_tokens).reshape(IMAGES, -1)
+    rng = np.random.default_rng(0)
+    tokens[images] = rng.normal(0, tokens.std(), tokens[images].shape)
+    sharding = role.image_tokens.sharding
+    tokens = tokens.reshape(role.image_tokens.shape)
+    return Role(role.params, jax.device_put(tokens, sharding))
+
+
+def test_the_describer_sees_the_target_alone(players, specs, greedy):
+    targets = [s.images[s.target] for s in specs[:8]]
+    others = sorted(set(range(IMAGES)) - set(targets))
+    play = {"specs": specs[:8], **GREEDY}
+    blurred = with_noise(players.role, others)
+    assert_same(players.play(describer=blurred, **play), greedy)
+    # As it must see something, the same noise on the targets does change it.
+    blurred = with_noise(players.role, targets)
+    found = players.play(describer=blurred, **play)
+    for number, game in greedy.items():
+        first, now = (log_probs(g)[:1, 1] for g in (game, found[number]))
+        assert abs(first - now) > 1e-3
+
+
+def test_the_guesser_does_not_see_which_image_is_the_target(
+    players, specs, greedy
+):
+    elsewhere = [
+        dataclasses.replace(s, target=(s.target + 1) % SIZE) for s in specs[:8]
+    ]
+    found = players.play(elsewhere, **GREEDY)
+    for number, game in greedy.items():
+        first, now = (g.exchanges[0] for g in (game, found[number]))
+        assert first.question == now.question
+        assert first.question_logprob == pytest.approx(
+            now.question_logprob, abs=1e-3
+        )
+
+
+def test_a_describer_without_memory_answers_a_question_always_the_same(
+    players, specs
+):
+    games = players.play(specs, describer_temperature=0.0)
+    given, repeated = {}, 0
+    for game in games.values():
+        image = game.spec.images[game.spec.target]
+        for exchange in game.exchanges:
+            asked = image, exchange.question
+            repeated += asked in given
+            assert given.setdefault(asked, exchange.answer) == exchange.answer
+    assert repeated > 3
+
+
+# What is said -----------------------------------------------------------------
+
+
+def test_image_and_special_tokens_are_never_said(players, specs):
+    # So hot that any word is as likely as any other.
+    hot = {"guesser_temperature": 1e3, "describer_temperature": 1e3}
+    players.play(specs, **hot)
+    said = {token for x in players.engine.log for token in x.said}
+    tokenizer = players.tokenizer
+    never = {*tokenizer.hf.all_special_ids, tokenizer.image_id}
+    never -= {tokenizer.eos_id}
+    assert said == set(range(len(tokenizer.hf))) - never
+
+
+def test_embeddings_without_a_word_are_never_said(base):
+    config, _, tokenizer = base
+    surplus = dataclasses.replace(config, vocab_size=config.vocab_size + 9)
+    engine = Engine(surplus, data_mesh())
+    table = Table(engine, tokenizer, PROMPTS, RULES, SIZE)
+    assert table._forbidden.shape == (surplus.vocab_size,)
+    assert table._forbidden[-9:].all()
+
+
+def test_a_game_is_taught_to_the_guesser_as_it_was_played(
+    players, sampled, specs
+):
+    games, log = sampled
+    checked = 0
+    for number, game in games.items():
+        if game.reason is not None:
+            continue
+        shown = types.SimpleNamespace(
+            images=game.spec.images,
+            turns=game.exchanges,
+            final_summary=game.final_summary,
+            guess=game.guess,
+        )
+        example = choose.guesser_example(shown, PROMPTS, RULES)
+        taught = encode(example, players.tokenizer, 1)
+        heard = [x for x in log if x.game == number and x.guesser]
+        talk = [token for x in heard for token in (*x.read, *x.said)]
+        assert taught.tokens[-len(talk) :].tolist() == talk
+        # The rest is the opening, which is as long in every game.
+        rest = PROMPTS.open_game(SIZE, RULES.style)
+        rest = players.tokenizer.encode(f"{rest} {PROMPTS.cue}")
+        assert taught.tokens[: -len(talk)].tolist() == list(rest)
+        checked += 1
+    assert checked > 0.8 * GAMES
+
+
+# How games end ----------------------------------------------------------------
+
+
+def test_the_guess_is_forced_after_the_last_turn(players, sampled):
+    games, log = sampled
+    spoke = collections.defaultdict(list)
+    for x in log:
+        if x.guesser:
+            spoke[x.game].append(players.tokenizer.decode(x.read))
+    forced = 0
+    for number, game in games.items():
+        heard = spoke[number]
+        assert len(heard) <= RULES.turns + 1
+        for turn, text in enumerate(heard):
+            must_guess = text.endswith(PROMPTS.last_cue)
+            assert must_guess == (turn == RULES.turns)
+        forced += len(heard) == RULES.turns + 1
+        if len(heard) == RULES.turns + 1:
+            assert game.guess is not None or game.reason is not None
+    assert forced > 3
+
+
+def silenced(players) -> Role:
+    """A role to which all words are equally likely: greedily it says none.
+
+    Of the words that may be said, the end has the lowest number.
+    """
+    params = jax.tree.map(lambda x: x, players.role.params)
+    scale = params["decoder"]["norm"]["scale"]
+    params["decoder"]["norm"]["scale"] = 0 * scale
+    return Role(params, players.role.image_tokens)
+
+
+def test_an_empty_answer_aborts_the_game(players, specs):
+    games = players.play(specs[:8], describer=silenced(players), **GREEDY)
+    for game in games.values():
+        assert game.reason == "empty answer"
+        assert (game.exchanges, game.guess) == ((), None)
+        assert game.outcome == "aborted" and not game.success
+
+
+def test_a_guesser_that_says_nothing_aborts_the_game(players, specs):
+    games = players.play(specs[:8], guesser=silenced(players), **GREEDY)
+    reasons = {game.reason for game in games.values()}
+    assert reasons == {"no question or guess found"}
+
+
+@pytest.mark.parametrize("role", ["guesser", "describer"])
+def test_a_role_that_does_not_come_to_an_end_aborts_the_game(
+    players, specs, role
+):
+    games = players.play(specs[:8], **{f"{role}_temperature": 1e3})
+    reasons = collections.Counter(g.reason for g in games.values())
+    assert reasons[f"the {role.title()} did not come to an end"] >= 3
+
+
+# Asking again -----------------------------------------------------------------
+
+
+def full_games(games):
+    """Games whose Guesser heard the cue to guess, as a script has it."""
+    return [g for g in games.values() if len(g.exchanges) == RULES.turns]
+
+
+def test_a_script_repeats_the_dialog_and_a_greedy_guesser_its_guess(
+    players, greedy
+):
+    full = [g for g in full_games(greedy) if g.reason is None]
+    assert len(full) >= 3
+    scripts = [choose.script(game, None) for game in full]
+    assert [s.images for s in scripts] == [g.spec.images for g in full]
+    found = players.play(scripts, **GREEDY)
+    for game in full:
+        assert words(found[game.spec.game]) == words(game)
+    # The Describer is not asked.
+    assert all(x.guesser for x in players.engine.log)
+
+
+def test_a_shuffled_script_keeps_the_dialog_and_the_target(players, sampled):
+    full = [g for g in full_games(sampled[0]) if g.reason is None]
+    scripts = [choose.script(game, (*SEED, 0)) for game in full]
+    moved = 0
+    for game, spec in zip(full, scripts, strict=True):
+        before = game.spec
+        assert sorted(spec.images) == sorted(before.images)
+        assert spec.images[spec.target] == before.images[before.target]
+        moved += spec.target != before.target
+    assert moved > 0.4 * len(full)
+    found = players.play(scripts)
+    reasons = collections.Counter(g.reason for g in found.values())
+    assert reasons[None] > 0.8 * len(full)
+    for game in full:
+        again = found[game.spec.game]
+        dialogs = [
+            [(x.question, x.answer) for x in g.exchanges] for g in (game, again)
+        ]
+        assert dialogs[0] == dialogs[1]
+
+
+def test_scripts_and_games_do_not_mix(players, specs):
+    script = dataclasses.replace(specs[0], script=(("is it ?", "yes"),))
+    with pytest.raises(ValueError, match="do not mix"):
+        players.play([script, specs[1]])

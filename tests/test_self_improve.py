@@ -1,0 +1,202 @@
+"""The whole program, as a user starts it: results, kills, bad input."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import PIL.Image
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+TINY = [
+    "iterations=1",
+    "play_images=60",
+    "play.slots=16",
+    "play.turns=2",
+    "game.games=48",
+    "game.shard=16",
+    "game.judges=1",
+    "train.steps=6",
+    "train.save_every=2",
+    "train.replay_images=24",
+    "train.rows.describer=4",
+    "train.rows.guesser=1",
+    "train.rows.replay_answer=4",
+    "train.rows.replay_game=1",
+    "eval.target_images=24",
+    "eval.source_images=24",
+    "eval.games=16",
+    "eval.guard_games=8",
+]
+pytestmark = pytest.mark.slow
+
+
+def command(workdir, *settings) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "vlm_games.main",
+        "--config=configs/scenes.py",
+        f"--workdir={workdir}",
+        *[f"--config.{setting}" for setting in (*TINY, *settings)],
+    ]
+
+
+def start(workdir, cache, *settings) -> subprocess.Popen:
+    # Compiled programs are kept between these runs, which saves minutes.
+    environment = {
+        **os.environ,
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+    }
+    return subprocess.Popen(
+        command(workdir, *settings),
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(workdir, cache, *settings) -> str:
+    process = start(workdir, cache, *settings)
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, output
+    return output
+
+
+def outcome(workdir) -> dict:
+    """All metrics of a run, but for what the clock decides."""
+    found = {}
+    for path in sorted(pathlib.Path(workdir).glob("arms/*/*/metrics.json")):
+        metrics = json.loads(path.read_text())
+        for name in ("seconds", "phase_seconds"):
+            del metrics[name]
+        found[str(path.relative_to(workdir))] = metrics
+    return found
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, cache):
+    workdir = tmp_path_factory.mktemp("undisturbed")
+    output = finish(workdir, cache)
+    return workdir, output
+
+
+def test_a_run_leaves_what_it_promises(undisturbed):
+    workdir, output = undisturbed
+    rows = json.loads((workdir / "summary.json").read_text())
+    assert [row["iteration"] for row in rows] == [0, 1]
+    assert set(rows[0]) == {
+        "iteration",
+        "game_success",
+        "vqa_yes_no",
+        "vqa_other",
+        "source_yes_no",
+        "games_played",
+        "games_kept",
+        "seconds",
+    }
+    assert rows[0]["games_played"] == 0
+    assert rows[1]["games_played"] == 48
+    page = (workdir / "report.html").read_text()
+    assert "<script src" not in page and "http://" not in page
+    shards = list(workdir.glob("arms/main/iter_001/dialogs/*.jsonl"))
+    assert len(shards) == 3
+    assert list(workdir.glob("tensorboard/main/*"))
+    assert "unfiltered" in output
+
+
+def test_controls_learn_from_as_much_as_main(undisturbed):
+    workdir, _ = undisturbed
+    budgets = [
+        json.loads(path.read_text())["budget"]
+        for path in sorted(workdir.glob("arms/*/iter_001/metrics.json"))
+    ]
+    assert len(budgets) == 2
+    assert budgets[0]["describer"] == budgets[1]["describer"]
+    assert budgets[0]["kept"] == budgets[1]["kept"]
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        "arms/main/iter_001/dialogs/shard_00000.jsonl",
+        "arms/main/iter_001/training/step_2",
+        "arms/main/iter_001/checkpoint",
+        "arms/unfiltered/iter_001/training/step_4",
+    ],
+)
+def test_a_killed_run_resumes_to_the_same_metrics(
+    sign, tmp_path, cache, undisturbed
+):
+    process = start(tmp_path, cache)
+    until = time.time() + 300
+    while not (tmp_path / sign).exists() and time.time() < until:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    shards = tmp_path.glob("arms/*/*/dialogs/*.jsonl")
+    before = {path: path.stat().st_mtime_ns for path in shards}
+    finish(tmp_path, cache)
+    assert outcome(tmp_path) == outcome(undisturbed[0])
+    for path, written in before.items():
+        assert path.stat().st_mtime_ns == written, "played again"
+
+
+def test_a_finished_run_is_not_computed_again(undisturbed, cache):
+    workdir, _ = undisturbed
+    path = workdir / "arms/main/iter_001/metrics.json"
+    before = path.stat().st_mtime_ns
+    finish(workdir, cache)
+    assert path.stat().st_mtime_ns == before
+
+
+def test_photographs_play_and_a_broken_file_is_reported(tmp_path, cache):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(14):
+        pixels = rng.integers(0, 255, (48, 64 + i, 3), np.uint8)
+        PIL.Image.fromarray(pixels).save(folder / f"{i:02d}.png")
+    (folder / "broken.jpg").write_bytes(b"no image at all")
+    output = finish(tmp_path / "run", cache, f"images={folder}", "controls=()")
+    assert "1 files were no readable images" in output
+    assert "broken.jpg" in (tmp_path / "run/report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("game.filter=sucess", "'success'"),
+        ("images=/no/such/folder", "/no/such/folder"),
+        ("base=/no/such/model", "no config.json"),
+        ("seeed=1", "seed"),
+    ],
+)
+def test_bad_input_is_told_without_a_trace(setting, told, tmp_path, cache):
+    process = start(tmp_path, cache, setting)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert told in output
+    if not setting.startswith("seeed"):
+        assert "Traceback" not in output
+
+
+def test_another_config_in_the_same_workdir_is_refused(undisturbed, cache):
+    process = start(undisturbed[0], cache, "train.steps=7")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "train.steps: 6 there, 7 now" in output

@@ -1,0 +1,45 @@
+"""Config fields that take one of several words, checked before the work."""
+
+import difflib
+
+from vlm_games.games.filters import FILTERS
+from vlm_games.games.image_sets import KINDS
+from vlm_games.games.prompts import STYLES
+from vlm_games.methods.choose import ARMS
+
+CHOICES = {
+    "method": ("dialog_games",),
+    "controls": tuple(arm for arm in ARMS if arm != "main"),
+    "play.style": tuple(STYLES),
+    "game.filter": tuple(FILTERS),
+    "game.sets": KINDS,
+    "train.start": ("last", "base"),
+    "eval.split": ("test", "validation"),
+}
+
+
+def check(config) -> None:
+    """Raises ValueError for a word that a field does not know.
+
+    The message names the field, what was found, what is known and the nearest
+    of it.
+    """
+    for field, known in CHOICES.items():
+        found = config
+        for part in field.split("."):
+            found = found[part]
+        for word in (found,) if isinstance(found, str) else found:
+            if word not in known:
+                near = difflib.get_close_matches(str(word), known, 1, 0.0)
+                raise ValueError(
+                    f"config.{field}={word!r} is unknown; did you mean "
+                    f"{near[0]!r}? Known: {', '.join(known)}."
+                )
+    if config.game.filter in ("again", "reshuffled"):
+        field = {"again": "repeats", "reshuffled": "reshuffles"}
+        field = field[config.game.filter]
+        if not config.game[field]:
+            raise ValueError(
+                f"config.game.filter={config.game.filter!r} asks the Guesser "
+                f"again: set config.game.{field} to 1 or more."
+            )
