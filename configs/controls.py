@@ -1,6 +1,7 @@
 """The default recipe with every control, for benchmarks/seeds.py.
 
-python -m vlm_games.main --config=configs/controls.py --workdir=/tmp/controls
+python -m vlm_games.main --config=configs/controls.py \\
+        --workdir=/tmp/controls
 """
 
 import pathlib

@@ -21,6 +21,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.play = ml_collections.ConfigDict()  # see games.protocol.GameSettings
     c.play.turns = 4
     c.play.style = "any"  # or yes_no, open
+    c.play.guess = "likelihood"  # or spoken: the Guesser names it in words
     c.play.guesser_temperature = 0.7
     c.play.describer_temperature = 1.0
     c.play.guesser_tokens = 24
@@ -53,7 +54,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.train.replay_images = 1_000  # labelled source images
     c.train.rows = ml_collections.ConfigDict()  # of a micro-batch, per device
     c.train.rows.describer = 24
-    c.train.rows.guesser = 4
+    c.train.rows.guesser = 2
     c.train.rows.replay_answer = 12
     c.train.rows.replay_game = 3
 

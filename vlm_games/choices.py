@@ -11,6 +11,7 @@ CHOICES = {
     "method": ("dialog_games",),
     "controls": tuple(arm for arm in ARMS if arm != "main"),
     "play.style": tuple(STYLES),
+    "play.guess": ("spoken", "likelihood"),
     "game.filter": tuple(FILTERS),
     "game.sets": KINDS,
     "train.start": ("last", "base"),
@@ -35,6 +36,11 @@ def check(config) -> None:
                     f"config.{field}={word!r} is unknown; did you mean "
                     f"{near[0]!r}? Known: {', '.join(known)}."
                 )
+    if config.game.filter == "views" and not config.game.judges:
+        raise ValueError(
+            "config.game.filter='views' asks independent views: set "
+            "config.game.judges to 1 or more."
+        )
     if config.game.filter in ("again", "reshuffled"):
         field = {"again": "repeats", "reshuffled": "reshuffles"}
         field = field[config.game.filter]
@@ -42,4 +48,9 @@ def check(config) -> None:
             raise ValueError(
                 f"config.game.filter={config.game.filter!r} asks the Guesser "
                 f"again: set config.game.{field} to 1 or more."
+            )
+        if config.play.guess != "spoken":
+            raise ValueError(
+                f"config.game.filter={config.game.filter!r} needs a Guesser "
+                "that speaks its guess: set config.play.guess to 'spoken'."
             )

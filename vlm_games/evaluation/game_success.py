@@ -8,7 +8,7 @@ import numpy as np
 
 from vlm_games.data.records import GameRecord
 from vlm_games.games.image_sets import draw_sets
-from vlm_games.games.listener import listen
+from vlm_games.games.listener import decide, listen
 from vlm_games.games.play import Role, Table
 from vlm_games.games.prompts import Prompts
 from vlm_games.games.protocol import GameSpec, PlayedGame
@@ -57,29 +57,29 @@ def measure_games(
     Returns:
       percentages by the names of metrics.json.
     """
-    draws = (seed, 0)
-    played = list(table.play(player, player, specs, draws))
-    found = listen(scorer, prompts, player, played)
-    likeliest = [
-        bool(len(x)) and int(x.sum(axis=0).argmax()) == g.spec.target
-        for x, g in zip(found, played, strict=True)
-    ]
-    few = specs[:guard_games]
-    blind = Role(player.params, blind_tokens)
+
+    def play(describer: Role, wanted: Sequence[GameSpec]):
+        """Games (decided) and the likelihood guesses of the player."""
+        played = list(table.play(player, describer, wanted, (seed, 0)))
+        found = listen(scorer, prompts, player, played)
+        heard = [decide(g, x) for g, x in zip(played, found, strict=True)]
+        spoken = table.settings.guess == "spoken"
+        return (played if spoken else heard), heard
+
+    played, heard = play(player, specs)
     metrics = {
         "game_success": success_rate(played),
-        "game_success_likelihood": 100.0 * float(np.mean(likeliest)),
+        "game_success_likelihood": success_rate(heard),
         "game_aborted": 100.0
         * float(np.mean([g.reason is not None for g in played])),
         "game_turns": float(np.mean([len(g.exchanges) for g in played])),
     }
+    few = specs[:guard_games]
     if few:
-        metrics["blind_success"] = success_rate(
-            list(table.play(player, blind, few, draws))
-        )
-        metrics["cross_success"] = success_rate(
-            list(table.play(player, base, few, draws))
-        )
+        blind, _ = play(Role(player.params, blind_tokens), few)
+        cross, _ = play(base, few)
+        metrics["blind_success"] = success_rate(blind)
+        metrics["cross_success"] = success_rate(cross)
     return metrics
 
 

@@ -80,6 +80,24 @@ FILTERS: Mapping[str, Callable[[Evidence], bool]] = {
 }
 
 
+# What a filter cannot do without; the others need the game alone.
+NEEDS = {
+    "likelihood": "shared",
+    "views": "views",
+    "again": "again",
+    "reshuffled": "reshuffled",
+}
+
+
+def verdicts(evidence: Evidence) -> dict[str, bool]:
+    """The verdict of every filter whose evidence was gathered."""
+    return {
+        name: bool(passes(evidence))
+        for name, passes in FILTERS.items()
+        if name not in NEEDS or getattr(evidence, NEEDS[name]) is not None
+    }
+
+
 def truth_rates(
     passed: Sequence[bool], truths: Sequence[Sequence[bool | None]]
 ) -> dict[str, float | None]:

@@ -4,6 +4,7 @@ A listener by Bayes' rule over a uniform prior, with the model's own Describer
 as the speaker: belief[k] ~ prod over turns of p(answer | image k, question).
 """
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -69,3 +70,15 @@ def credits(log_probs_TxN: np.ndarray, target: int) -> np.ndarray:
     top = log_probs_TxN.max(axis=-1, initial=-np.inf, keepdims=True)
     mean = np.exp(log_probs_TxN - top).mean(axis=-1)
     return log_probs_TxN[:, target] - (top[:, 0] + np.log(mean))
+
+
+def decide(game: PlayedGame, log_probs_TxN: np.ndarray) -> PlayedGame:
+    """The game with the likelihood guess; aborted games stay aborted."""
+    if game.reason is not None:
+        return game
+    if not len(log_probs_TxN):
+        return dataclasses.replace(
+            game, guess=None, reason="no question was asked"
+        )
+    guess = int(log_probs_TxN.sum(axis=0).argmax())
+    return dataclasses.replace(game, guess=guess)

@@ -93,6 +93,10 @@ class Table:
         forbidden = np.arange(vocabulary) >= len(tokenizer.hf)
         special = set(tokenizer.hf.all_special_ids) | {tokenizer.image_id}
         forbidden[list(special - {tokenizer.eos_id})] = True
+        self._listens = settings.guess == "likelihood"
+        guess = tokenizer.encode(prompts.guess)
+        if self._listens and len(guess) == 1:
+            forbidden[guess[0]] = True  # it asks all its questions
         self._forbidden = forbidden
         self._stop = np.arange(vocabulary) == tokenizer.eos_id
         end = tokenizer.encode(prompts.summary_end)
@@ -143,6 +147,11 @@ class Table:
                 yield from self._ask_describer(
                     describer, sessions, seats, asked, sampling
                 )
+            for row, seat in enumerate(seats):
+                if self._listens and seat is not None and self._asked_all(seat):
+                    exchanges = tuple(seat.exchanges)
+                    yield PlayedGame(seat.spec, exchanges, "", None, None)
+                    seats[row] = None
 
     def _admit(self, guesser, describer, sessions, seats, waiting) -> None:
         """Fills free slots with waiting games, in both sessions."""
@@ -197,7 +206,7 @@ class Table:
             s is not None and s.spec.script is not None for s in seats
         )
         ids = [() if s is None else s.hears for s in seats]
-        last = [s is not None and self._must_guess(s) for s in seats]
+        last = [s is not None and self._asked_all(s) for s in seats]
         moves = {}
         # A summary alone is wanted of a scripted seat before its last turn.
         for final in (False, True) if scripts else (True,):
@@ -303,10 +312,10 @@ class Table:
     def _record(self, seat: Seat, exchange: Exchange) -> None:
         """Enters a complete turn; the Guesser will hear the answer."""
         seat.exchanges.append(exchange)
-        text = self.prompts.hear(exchange.answer, self._must_guess(seat))
+        text = self.prompts.hear(exchange.answer, self._asked_all(seat))
         seat.hears = self.tokenizer.encode(text)
 
-    def _must_guess(self, seat: Seat) -> bool:
+    def _asked_all(self, seat: Seat) -> bool:
         script = seat.spec.script
         turns = self.settings.turns if script is None else len(script)
         return len(seat.exchanges) >= turns

@@ -10,6 +10,9 @@ class GameSettings:
     Attributes:
       turns: questions that the Guesser may ask; then it must guess.
       style: "yes_no", "open" or "any" questions.
+      guess: "spoken", the Guesser names the image in words, or "likelihood",
+        it asks all its questions and then takes the image under which the
+        answers are likeliest (see `listener`).
       guesser_temperature, describer_temperature: of sampling; 0 is greedy.
       guesser_tokens, answer_tokens: most tokens of one turn of each role.
       remember: whether the Describer sees the dialog so far, or only the
@@ -19,6 +22,7 @@ class GameSettings:
 
     turns: int = 4
     style: str = "any"
+    guess: str = "spoken"
     guesser_temperature: float = 1.0
     describer_temperature: float = 1.0
     guesser_tokens: int = 24
@@ -65,7 +69,8 @@ class PlayedGame:
       spec: what it was given.
       exchanges: the complete turns.
       final_summary: the Guesser's last summary.
-      guess: the position named, or None if the game was aborted.
+      guess: the position named; None if the game was aborted, or if the
+        guess is the listener's and still to come.
       reason: why it was aborted, or None.
     """
 

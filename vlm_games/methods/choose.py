@@ -164,8 +164,9 @@ def guesser_example(record: GameRecord, prompts: Prompts, rules) -> Example:
         move = f"{prompts.ask} {turn.question}"
         pieces.append(said(prompts.speak(turn.summary, move), 0.3))
         pieces.append(read(prompts.hear(turn.answer, number >= rules.turns)))
-    guess = f"{prompts.guess} {record.guess + 1}"
-    pieces.append(said(prompts.speak(record.final_summary, guess)))
+    if record.final_summary:  # else the guess was not spoken
+        guess = f"{prompts.guess} {record.guess + 1}"
+        pieces.append(said(prompts.speak(record.final_summary, guess)))
     return Example(record.images, tuple(pieces))
 
 
@@ -191,7 +192,7 @@ def filter_figures(records: Sequence[GameRecord], bench: Workbench) -> dict:
         [bench.stratum(t.question, t.answer) for t in r.turns] for r in complete
     ]
     table = {}
-    for name in filters.FILTERS:
+    for name in records[0].filters if records else ():
         passed = [r.filters[name] for r in complete]
         table[name] = {
             "kept": sum(passed),

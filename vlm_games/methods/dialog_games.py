@@ -128,6 +128,11 @@ class DialogGames:
             )
 
         shared = listen(prepared.guesser)
+        if self.settings.guess == "likelihood":
+            games = [
+                listener.decide(game, found)
+                for game, found in zip(games, shared, strict=True)
+            ]
         views = [listen(tokens) for tokens in prepared.judges]
         judged = [
             np.logaddexp.reduce(found, axis=0) - np.log(len(found))
@@ -142,9 +147,9 @@ class DialogGames:
                 filters.Evidence(
                     game,
                     shared[i],
-                    judged[i],
-                    again[i],
-                    reshuffled[i],
+                    judged[i] if prepared.judges else None,
+                    again[i] if self.config.repeats else None,
+                    reshuffled[i] if self.config.reshuffles else None,
                 ),
                 judged[i],
             )
@@ -191,10 +196,7 @@ class DialogGames:
             )
             for t, x in enumerate(game.exchanges)
         )
-        verdicts = {
-            name: bool(passes(evidence))
-            for name, passes in filters.FILTERS.items()
-        }
+        verdicts = filters.verdicts(evidence)
         aborted = game.reason is not None
         return GameRecord(
             game=spec.game,
