@@ -231,9 +231,11 @@ def test_the_describer_sees_the_target_alone(players, specs, greedy):
     # Noise on the targets, however, does change what it says.
     blurred = with_noise(players.role, targets)
     found = players.play(describer=blurred, **play)
-    for number, game in greedy.items():
-        first, now = (log_probs(g)[:1, 1] for g in (game, found[number]))
-        assert not np.allclose(first, now, atol=1e-3) or not len(now)
+    answered = [n for n, game in greedy.items() if game.exchanges]
+    assert len(answered) >= 4
+    for number in answered:
+        first, now = (log_probs(g[number])[:1, 1] for g in (greedy, found))
+        assert not len(now) or abs(first - now) > 1e-3
 
 
 def test_the_guesser_does_not_see_which_image_is_the_target(
@@ -243,9 +245,14 @@ def test_the_guesser_does_not_see_which_image_is_the_target(
         dataclasses.replace(s, target=(s.target + 1) % SIZE) for s in specs[:8]
     ]
     found = players.play(elsewhere, **GREEDY)
-    for number, game in greedy.items():
-        first, now = (g.exchanges[0] for g in (game, found[number]))
-        assert first.question == now.question
+    firsts = [
+        (greedy[n].exchanges[0], found[n].exchanges[0])
+        for n in range(8)
+        if greedy[n].exchanges and found[n].exchanges
+    ]
+    assert len(firsts) >= 4
+    for first, now in firsts:
+        assert (first.summary, first.question) == (now.summary, now.question)
         assert first.question_logprob == pytest.approx(
             now.question_logprob, abs=1e-3
         )
@@ -330,9 +337,8 @@ def test_the_guess_is_forced_after_the_last_turn(players, sampled):
         for turn, text in enumerate(heard):
             must_guess = text.endswith(PROMPTS.last_cue)
             assert must_guess == (turn == RULES.turns)
+        assert len(game.exchanges) <= RULES.turns
         forced += len(heard) == RULES.turns + 1
-        if len(heard) == RULES.turns + 1:
-            assert game.guess is not None or game.reason is not None
     assert forced > 3
 
 

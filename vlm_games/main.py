@@ -57,8 +57,8 @@ def main(argv) -> None:
     config, workdir = _CONFIG.value, Workdir(_WORKDIR.value)
     bars = Bars()
     try:
-        workdir.claim(config.to_dict())
         setup = build(config)
+        workdir.claim(config.to_dict() | {"digests": setup.digests})
         run = Run(config, setup, workdir, bars)
         results = self_improve(run)
         bars.close()

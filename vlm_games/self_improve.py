@@ -124,12 +124,16 @@ def run_iteration(
         verdict = chosen.figures["filters"].get(run.config.game.filter, {})
         for name in ("truth_kept", "truth_dropped"):
             figures[name] = verdict.get(name)
-        start = base if run.config.train.start == "base" else params
-        params = timed(
-            "train",
-            lambda: fine_tune(run, arm, iteration, start, chosen, replay),
-        )
-        checkpoint.save(folder / "checkpoint", params)
+        done = folder / "checkpoint"
+        if checkpoint.exists(done):
+            params = checkpoint.load(done, base)
+        else:
+            start = base if run.config.train.start == "base" else params
+            params = timed(
+                "train",
+                lambda: fine_tune(run, arm, iteration, start, chosen, replay),
+            )
+            checkpoint.save(done, params)
         checkpoint.prune(folder / "training")
     run.progress(f"{arm} {iteration}: measure", 0, 1)
     measured = timed(
@@ -164,8 +168,6 @@ def play(run: Run, method, arm: str, iteration: int, params) -> list:
     if arm == "replay_only":
         return []
     owner = "main" if iteration == 1 else arm
-    if owner != arm:
-        return run.workdir.dialogs(owner, iteration)
     records, prepared = [], None
     for shard in range(method.shards()):
         run.progress(f"{arm} {iteration}: play", shard, method.shards())

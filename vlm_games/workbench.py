@@ -1,6 +1,7 @@
 """From a config to the things a run works with."""
 
 import dataclasses
+import hashlib
 import pathlib
 
 import numpy as np
@@ -11,7 +12,7 @@ from vlm_games.data.tokenizer import load_tokenizer
 from vlm_games.evaluation.measure import HeldOut, hold_out
 from vlm_games.games.prompts import Prompts
 from vlm_games.methods.method import Workbench
-from vlm_games.models.checkpoint import load_model
+from vlm_games.models.checkpoint import WEIGHTS, load_model
 from vlm_games.models.mesh import data_mesh
 from vlm_games.sampling.engine import Engine
 from vlm_games.sampling.scoring import Scorer
@@ -49,12 +50,14 @@ class Setup:
       bench: what methods work with. base_params: iteration 0.
       held_out: what models are measured on.
       skipped: files that could not be read as images.
+      digests: of base and images: a resumed run must find the same.
     """
 
     bench: Workbench
     base_params: object
     held_out: HeldOut
     skipped: tuple[str, ...]
+    digests: dict[str, str]
 
 
 def build(config) -> Setup:
@@ -92,7 +95,12 @@ def build(config) -> Setup:
         c,
         config.game.images,
     )
-    return Setup(bench, params, held_out, tuple(skipped))
+    weights = (pathlib.Path(folder) / WEIGHTS).read_bytes()
+    digests = {
+        "base": hashlib.sha256(weights).hexdigest(),
+        "images": play.digest(),
+    }
+    return Setup(bench, params, held_out, tuple(skipped), digests)
 
 
 def _images(config, size: int):

@@ -85,6 +85,11 @@ class Engine:
             )
             return jax.jit(mapped, donate_argnums=donate)
 
+        self._init = jax.jit(
+            functools.partial(sessions.init_session, config),
+            static_argnums=(0, 1),
+            out_shardings=NamedSharding(mesh, rows),
+        )
         self._encode = shard(
             functools.partial(vlm.encode_images, config),
             (whole, rows),
@@ -106,11 +111,7 @@ class Engine:
             raise ValueError(
                 f"{rows} rows do not split over {self.devices} devices."
             )
-        make = functools.partial(
-            sessions.init_session, self.config, rows, capacity
-        )
-        sharding = NamedSharding(self.mesh, P("data"))
-        return jax.jit(make, out_shardings=sharding)()
+        return self._init(rows, capacity)
 
     def encode(self, params, pixels: np.ndarray, chunk: int = 256):
         """Image tokens [N * T, D] of uint8 [N, H, W, 3], on every device."""
@@ -236,5 +237,10 @@ class Engine:
 
     def compilations(self) -> int:
         """How many programs were compiled so far."""
-        compiled = [self._encode, self._admit, *self._turns.values()]
+        compiled = [
+            self._init,
+            self._encode,
+            self._admit,
+            *self._turns.values(),
+        ]
         return sum(f._cache_size() for f in compiled)

@@ -28,13 +28,17 @@ def load(path: pathlib.Path, like):
     return ocp.load(path.absolute(), abstract)
 
 
+def exists(path: pathlib.Path) -> bool:
+    """Whether a whole checkpoint lies at `path`."""
+    return path.is_dir() and ocp.is_orbax_checkpoint(path.absolute())
+
+
 def latest(folder: pathlib.Path) -> tuple[int, pathlib.Path] | None:
     """(step, path) of the last `step_<n>` in `folder`, or None."""
     found = [
         (int(match[1]), path)
         for path in (folder.iterdir() if folder.is_dir() else ())
-        if (match := re.fullmatch(r"step_([0-9]+)", path.name))
-        and ocp.is_orbax_checkpoint(path.absolute())
+        if (match := re.fullmatch(r"step_([0-9]+)", path.name)) and exists(path)
     ]
     return max(found, default=None)
 
