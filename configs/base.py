@@ -11,6 +11,7 @@ def get_config() -> ml_collections.ConfigDict:
     """Returns the config of the base's training."""
     c = ml_collections.ConfigDict()
     c.seed = 0
+    c.start = ""  # model directory to go on from; empty for random params
     c.images = 4  # images in a game
 
     c.model = ml_collections.ConfigDict()
@@ -38,6 +39,8 @@ def get_config() -> ml_collections.ConfigDict:
     c.answer_rows = 64  # rows of a step with one image
     c.probe_rows = 12  # rows of a step with several images and probes
     c.game_rows = 8  # rows of a step that hold a whole game
+    c.answer_length = 88  # tokens of a row with one image; longer are left out
+    c.augment = 0.0  # strength of the images' augmentation
     c.learning_rate = 2e-3
     c.warmup = 200
     c.weight_decay = 0.02

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import sys
 import time
 
 import jax
@@ -14,7 +15,7 @@ from vlm_games.data import packing
 from vlm_games.data.augment import AugmentConfig
 from vlm_games.data.tokenizer import Tokenizer, word_tokenizer
 from vlm_games.games.prompts import Prompts, prompt_words
-from vlm_games.models.checkpoint import save_model
+from vlm_games.models.checkpoint import load_model, save_model
 from vlm_games.models.config import (
     ConnectorConfig,
     TransformerConfig,
@@ -30,6 +31,7 @@ from vlm_games.worlds.splits import load_split
 
 _CONFIG = config_flags.DEFINE_config_file("config")
 _OUTPUT = flags.DEFINE_string("output", None, "Directory of the model.")
+MODULE = "vlm_games.pretraining.train"
 NUMBERS = [str(n) for n in range(1, 9)]  # images a game may name
 
 
@@ -76,7 +78,9 @@ class BatchMaker:
         self.prompts = Prompts()
         n = c.images
         self.shapes = {
-            "answer": packing.BatchShape(c.answer_rows, 88, c.answer_rows),
+            "answer": packing.BatchShape(
+                c.answer_rows, c.answer_length, c.answer_rows
+            ),
             "probe": packing.BatchShape(c.probe_rows, 208, c.probe_rows * n),
             "game": packing.BatchShape(c.game_rows, 208, c.game_rows * n),
         }
@@ -121,9 +125,12 @@ def train(c, output: str) -> None:
     optimizer = step.make_optimizer(
         step.OptimizerConfig(c.learning_rate, total, c.warmup, c.weight_decay)
     )
-    params = init_params(config, jax.random.key(c.seed))
+    if c.start:
+        _, params = load_model(c.start)
+    else:
+        params = init_params(config, jax.random.key(c.seed))
     state = step.init_state(params, optimizer, mesh)
-    update = step.make_train_step(config, optimizer, mesh, AugmentConfig())
+    update = step.make_train_step(config, optimizer, mesh, AugmentConfig(strength=c.augment))
     rng, key = np.random.default_rng(c.seed), jax.random.key(c.seed)
     bar = tqdm(range(total), unit="step")
     for number in bar:
@@ -146,8 +153,7 @@ def write(output, config, params, tokenizer, c, started) -> None:
     tokenizer.hf.save_pretrained(output)
     device = jax.devices()[0]
     card = {
-        "command": "python -m vlm_games.pretraining.train "
-        "--config=configs/base.py",
+        "command": " ".join(["python", "-m", MODULE, *sys.argv[1:]]),
         "config": c.to_dict(),
         "seconds": round(time.time() - started),
         "hardware": f"{len(jax.devices())} x {device.device_kind}",
