@@ -31,11 +31,11 @@ def get_config() -> ml_collections.ConfigDict:
 
     c.game = ml_collections.ConfigDict()
     c.game.images = 4  # N
-    c.game.games = 768  # in an iteration
+    c.game.games = 512  # in an iteration
     c.game.shard = 256  # games stored at a time
     c.game.sets = "random"  # how the images of a game are drawn
     c.game.filter = "views"  # see games.filters.FILTERS
-    c.game.judges = 2  # independent views that judge the answers
+    c.game.judges = 1  # independent views that judge the answers
     c.game.judge_view = 0.7  # strength of their augmentation
     c.game.describer_view = 0.0  # of the Describer's own view
     c.game.repeats = 0  # times the Guesser is asked again
@@ -54,7 +54,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.train.replay_images = 1_000  # labelled source images
     c.train.rows = ml_collections.ConfigDict()  # of a micro-batch, per device
     c.train.rows.describer = 24
-    c.train.rows.guesser = 2
+    c.train.rows.guesser = 4
     c.train.rows.replay_answer = 12
     c.train.rows.replay_game = 3
 
@@ -69,8 +69,8 @@ def get_config() -> ml_collections.ConfigDict:
     c.eval = ml_collections.ConfigDict()
     c.eval.seed = 0
     c.eval.split = "test"  # validation for choices
-    c.eval.target_images = 600
-    c.eval.source_images = 300
-    c.eval.games = 384
-    c.eval.guard_games = 128
+    c.eval.target_images = 500
+    c.eval.source_images = 250
+    c.eval.games = 256
+    c.eval.guard_games = 64
     return c

@@ -130,7 +130,9 @@ def train(c, output: str) -> None:
     else:
         params = init_params(config, jax.random.key(c.seed))
     state = step.init_state(params, optimizer, mesh)
-    update = step.make_train_step(config, optimizer, mesh, AugmentConfig(strength=c.augment))
+    update = step.make_train_step(
+        config, optimizer, mesh, AugmentConfig(strength=c.augment)
+    )
     rng, key = np.random.default_rng(c.seed), jax.random.key(c.seed)
     bar = tqdm(range(total), unit="step")
     for number in bar:
