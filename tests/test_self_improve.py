@@ -147,7 +147,7 @@ def test_a_killed_run_resumes_to_the_same_metrics(
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     shards = tmp_path.glob("arms/*/*/dialogs/*.jsonl")
     before = {path: path.stat().st_mtime_ns for path in shards}
     finish(tmp_path, cache)

@@ -77,8 +77,8 @@ def test_no_two_splits_share_a_seed():
 def test_splits_refuse_what_they_lack():
     with pytest.raises(KeyError, match="target/play"):
         load_split("target/train")
-    with pytest.raises(ValueError, match="0 to 499"):
-        load_split("target/validation", 10, start=495)
+    with pytest.raises(ValueError, match="0 to 999"):
+        load_split("target/validation", 10, start=995)
 
 
 @DOMAINS
