@@ -23,7 +23,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.play.style = "any"  # or yes_no, open
     c.play.guess = "likelihood"  # or spoken: the Guesser names it in words
     c.play.guesser_temperature = 0.7
-    c.play.describer_temperature = 1.0
+    c.play.describer_temperature = 0.5
     c.play.guesser_tokens = 24
     c.play.answer_tokens = 4
     c.play.remember = False  # whether the Describer sees the dialog so far
@@ -40,13 +40,13 @@ def get_config() -> ml_collections.ConfigDict:
     c.game.describer_view = 0.0  # of the Describer's own view
     c.game.repeats = 0  # times the Guesser is asked again
     c.game.reshuffles = 0  # the same under other image orders
-    c.game.credit = 0.1  # least credit of an answer to learn, nats
+    c.game.credit = 0.3  # least credit of an answer to learn, nats
     c.game.balance = True  # as many yes as no among them
 
     c.train = ml_collections.ConfigDict()
     c.train.start = "last"  # or base: where each iteration starts from
     c.train.steps = 60
-    c.train.learning_rate = 5e-4
+    c.train.learning_rate = 2e-4
     c.train.warmup = 8
     c.train.weight_decay = 0.02
     c.train.augment = 1.0  # strength of the student's augmentation
