@@ -36,18 +36,18 @@ TINY = [
 pytestmark = pytest.mark.slow
 
 
-def command(workdir, *settings) -> list[str]:
+def command(workdir, *settings, config="scenes") -> list[str]:
     return [
         sys.executable,
         "-m",
         "vlm_games.main",
-        "--config=configs/scenes.py",
+        f"--config=configs/{config}.py",
         f"--workdir={workdir}",
         *[f"--config.{setting}" for setting in (*TINY, *settings)],
     ]
 
 
-def start(workdir, cache, *settings) -> subprocess.Popen:
+def start(workdir, cache, *settings, config="scenes") -> subprocess.Popen:
     # Compiled programs are kept between these runs, which saves minutes.
     environment = {
         **os.environ,
@@ -55,7 +55,7 @@ def start(workdir, cache, *settings) -> subprocess.Popen:
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
     }
     return subprocess.Popen(
-        command(workdir, *settings),
+        command(workdir, *settings, config=config),
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,
@@ -64,8 +64,8 @@ def start(workdir, cache, *settings) -> subprocess.Popen:
     )
 
 
-def finish(workdir, cache, *settings) -> str:
-    process = start(workdir, cache, *settings)
+def finish(workdir, cache, *settings, config="scenes") -> str:
+    process = start(workdir, cache, *settings, config=config)
     output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     return output
@@ -175,6 +175,14 @@ def test_photographs_play_and_a_broken_file_is_reported(tmp_path, cache):
     output = finish(tmp_path / "run", cache, f"images={folder}", "controls=()")
     assert "1 files were no readable images" in output
     assert "broken.jpg" in (tmp_path / "run/report.html").read_text()
+
+
+def test_the_papers_recipe_runs(tmp_path, cache):
+    settings = ("game.judges=0", "controls=('lost','shuffled')")
+    output = finish(tmp_path, cache, *settings, config="paper")
+    assert "shuffled" in output
+    path = tmp_path / "arms/main/iter_001/metrics.json"
+    assert "views" not in json.loads(path.read_text())["filters"]
 
 
 @pytest.mark.parametrize(

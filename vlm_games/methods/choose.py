@@ -74,7 +74,7 @@ def select(
             ],
         },
         kept=len(games),
-        figures=filter_figures(records, bench),
+        figures=filter_figures(records, bench, config.credit),
     )
 
 
@@ -184,7 +184,9 @@ def script(game: PlayedGame, shuffle: tuple[int, ...] | None) -> GameSpec:
     )
 
 
-def filter_figures(records: Sequence[GameRecord], bench: Workbench) -> dict:
+def filter_figures(
+    records: Sequence[GameRecord], bench: Workbench, credit: float
+) -> dict:
     """Per filter: how many it keeps and the truth of kept and dropped."""
     complete = [r for r in records if r.outcome != "aborted"]
     truths = [[t.true for t in r.turns] for r in complete]
@@ -200,9 +202,9 @@ def filter_figures(records: Sequence[GameRecord], bench: Workbench) -> dict:
             **filters.truth_rates(passed, truths),
             "lift": filters.stratified_lift(passed, truths, strata),
         }
-    # The same for single answers by their credit.
+    # The same for single answers, by the credit asked of them.
     turns = [t for r in complete for t in r.turns]
-    passed = [t.credit is not None and t.credit > 0.1 for t in turns]
+    passed = [t.credit is not None and t.credit > credit for t in turns]
     single = [[t.true] for t in turns]
     names = [[bench.stratum(t.question, t.answer)] for t in turns]
     table["credit (answers)"] = {
