@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
+import optax
 from absl import logging
 
 from vlm_games.data.augment import AugmentConfig
@@ -61,11 +62,36 @@ class Run:
         return self.setup.bench
 
 
+@dataclasses.dataclass(frozen=True)
+class Trainer:
+    """What all arms and iterations train with; its step compiles once.
+
+    Attributes:
+      optimizer, update: of training.step. replay: the source's streams.
+    """
+
+    optimizer: optax.GradientTransformation
+    update: Callable
+    replay: list[feed.Stream]
+
+
+def make_trainer(run: Run) -> Trainer:
+    """Builds the step that `config.train` describes."""
+    c, bench = run.config.train, run.bench
+    optimizer = step.make_optimizer(
+        step.OptimizerConfig(c.learning_rate, c.steps, c.warmup, c.weight_decay)
+    )
+    update = step.make_train_step(
+        bench.model, optimizer, bench.mesh, AugmentConfig(strength=c.augment)
+    )
+    return Trainer(optimizer, update, replay_streams(run))
+
+
 def self_improve(run: Run) -> dict[str, list[dict]]:
     """Runs or resumes every arm; returns the metrics by arm and iteration."""
     method = METHODS[run.config.method](run.bench)
     base = replicate(run.bench.mesh, run.setup.base_params)
-    replay = replay_streams(run)
+    trainer = make_trainer(run)
     results: dict[str, list[dict]] = {}
     for arm in ("main", *run.config.controls):
         results[arm] = []
@@ -76,7 +102,7 @@ def self_improve(run: Run) -> dict[str, list[dict]]:
             metrics = run.workdir.metrics(arm, iteration)
             if metrics is None:
                 metrics = run_iteration(
-                    run, method, arm, iteration, params, base, replay
+                    run, method, arm, iteration, params, base, trainer
                 )
             results[arm].append(metrics)
             if iteration:
@@ -86,7 +112,7 @@ def self_improve(run: Run) -> dict[str, list[dict]]:
 
 
 def run_iteration(
-    run: Run, method, arm: str, iteration: int, params, base, replay
+    run: Run, method, arm: str, iteration: int, params, base, trainer
 ) -> dict:
     """One iteration of one arm, from wherever it was left."""
     started = time.time()
@@ -131,7 +157,7 @@ def run_iteration(
             start = base if run.config.train.start == "base" else params
             params = timed(
                 "train",
-                lambda: fine_tune(run, arm, iteration, start, chosen, replay),
+                lambda: fine_tune(run, arm, iteration, start, chosen, trainer),
             )
             checkpoint.save(done, params)
         checkpoint.prune(folder / "training")
@@ -216,7 +242,7 @@ def stream(name, examples, images, rows: int, length: int, per_row: int):
 
 
 def fine_tune(
-    run: Run, arm: str, iteration: int, params, chosen: Selection, replay
+    run: Run, arm: str, iteration: int, params, chosen: Selection, trainer
 ):
     """Trains on the chosen examples and on replay; returns params."""
     c, bench = run.config.train, run.bench
@@ -226,17 +252,8 @@ def fine_tune(
         stream(name, found, bench.images, c.rows[name], *lengths[name])
         for name, found in chosen.examples.items()
         if found and c.rows[name]
-    ] + [s for s in replay if s.shape.rows]
-    optimizer = step.make_optimizer(
-        step.OptimizerConfig(c.learning_rate, c.steps, c.warmup, c.weight_decay)
-    )
-    update = step.make_train_step(
-        bench.model,
-        optimizer,
-        bench.mesh,
-        AugmentConfig(strength=c.augment),
-    )
-    state = step.init_state(params, optimizer, bench.mesh)
+    ] + [s for s in trainer.replay if s.shape.rows]
+    state = step.init_state(params, trainer.optimizer, bench.mesh)
     folder = run.workdir.iteration(arm, iteration) / "training"
     done = checkpoint.latest(folder)
     if done is not None:
@@ -256,7 +273,7 @@ def fine_tune(
         # The last step's loss is read once the next one is on its way.
         before, (state, metrics) = (
             metrics,
-            update(state, batches, pixels, key),
+            trainer.update(state, batches, pixels, key),
         )
         if before is not None:
             check_finite(before, arm, iteration, number - 1)

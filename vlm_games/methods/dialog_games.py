@@ -22,6 +22,8 @@ from vlm_games.games.protocol import GameSettings, GameSpec
 from vlm_games.methods import choose
 from vlm_games.methods.method import Selection, Workbench, fold
 
+_view = jax.jit(augment, static_argnums=2)
+
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
@@ -83,9 +85,8 @@ class DialogGames:
         """Image tokens of all images under one random view each."""
         if strength:
             key = fold(self.bench.config.seed, iteration, view)
-            view_of = jax.jit(augment, static_argnums=2)
             config = AugmentConfig(strength=strength)
-            pixels = np.asarray(view_of(key, pixels, config))
+            pixels = np.asarray(_view(key, pixels, config))
         return self.bench.engine.encode(params, pixels)
 
     def candidates(
