@@ -92,6 +92,12 @@ def interval(values) -> dict:
     }
 
 
+def measured(runs, arm: str, measure: str) -> bool:
+    """Whether every row of main and of the arm has that measure."""
+    rows = [row for r in runs for name in ("main", arm) for row in r[name]]
+    return all(row.get(measure) is not None for row in rows)
+
+
 def aggregate(runs: list[dict[str, list[dict]]]) -> dict:
     """Gains over the base, and main minus each control, paired by seed."""
     base = {m: runs[0]["main"][0].get(m) for m in MEASURES}
@@ -106,13 +112,13 @@ def aggregate(runs: list[dict[str, list[dict]]]) -> dict:
                 for i in rounds
             ]
             for m in MEASURES
-            if base[m] is not None
+            if measured(runs, arm, m)
         }
         if arm != "main":
             result["main_minus"][arm] = {
                 m: interval([r["main"][-1][m] - r[arm][-1][m] for r in runs])
                 for m in MEASURES
-                if base[m] is not None
+                if measured(runs, arm, m)
             }
     last = [r["main"][1]["filters"] for r in runs]
     result["filters"] = {
@@ -136,7 +142,10 @@ def markdown(result: dict) -> str:
     lines.append("|---|" + "---|" * (len(result["gain"]) + 1))
     for m in MEASURES:
         if result["base"][m] is not None:
-            cells = [cell(rows[m][-1]) for rows in result["gain"].values()]
+            cells = [
+                cell(rows[m][-1]) if m in rows else "-"
+                for rows in result["gain"].values()
+            ]
             lines.append(
                 f"| {m} | {result['base'][m]:.1f} | " + " | ".join(cells) + " |"
             )

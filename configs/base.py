@@ -17,7 +17,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.model = ml_collections.ConfigDict()
     c.model.image_size = 32  # pixels
     c.model.patch_size = 4  # pixels
-    c.model.shuffle = 2  # 2 x 2 patches to one image token: 16 an image
+    c.model.shuffle = 4  # 4 x 4 patches to one image token: 4 an image
     c.model.vision_width = 96
     c.model.vision_depth = 3
     c.model.vision_heads = 2
@@ -26,22 +26,25 @@ def get_config() -> ml_collections.ConfigDict:
     c.model.heads = 4
 
     c.recipe = ml_collections.ConfigDict()  # see pretraining.examples.Recipe
-    c.recipe.agree = 0.25
+    c.recipe.agree = 0.35
     c.recipe.questions = 5
-    c.recipe.describe = 0.5
+    c.recipe.describe = 1.0
+    c.recipe.describe_weight = 1.0
     c.recipe.turns = 4
     c.recipe.wise = 0.8
-    c.recipe.probes = 4
+    c.recipe.decided = 0.15
+    c.recipe.probes = 5
 
     c.scenes = 40_000  # labelled source scenes
-    c.see_steps = 1_200  # steps on single images alone
-    c.play_steps = 1_700  # steps that add rows with several images
-    c.answer_rows = 64  # rows of a step with one image
-    c.probe_rows = 12  # rows of a step with several images and probes
-    c.game_rows = 8  # rows of a step that hold a whole game
-    c.answer_length = 88  # tokens of a row with one image; longer are left out
-    c.augment = 0.0  # strength of the images' augmentation
+    c.see_steps = 500  # steps on single images alone
+    c.play_steps = 1_600  # steps that add rows with several images
+    c.answer_rows = 48  # rows of a step with one image
+    c.probe_rows = 16  # rows of a step with several images and probes
+    c.game_rows = 10  # rows of a step that hold a whole game
+    c.answer_length = 112  # tokens of a row with one image
+    c.game_length = 176  # tokens of a row with several; longer are left out
+    c.augment = 0.35  # strength of the images' augmentation
     c.learning_rate = 2e-3
-    c.warmup = 200
+    c.warmup = 100
     c.weight_decay = 0.02
     return c

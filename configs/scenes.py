@@ -14,7 +14,10 @@ def get_config() -> ml_collections.ConfigDict:
     c.iterations = 3
     c.controls = ("unfiltered",)  # also: lost, shuffled, replay_only
     c.base = ""  # model directory; empty for the shipped base
-    c.images = ""  # folder of images; empty for the rendered target domain
+    # A folder of images, or "tfds:<name>:<split>" of a prepared dataset; empty
+    # for the rendered target domain.
+    c.images = ""
+    c.tfds_dir = "~/tensorflow_datasets"  # where it was prepared
     c.play_images = 2_000  # of the rendered target domain
     c.prompts = ml_collections.ConfigDict()  # see games.prompts.Prompts
 
@@ -24,7 +27,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.play.guess = "likelihood"  # or spoken: the Guesser names it in words
     c.play.guesser_temperature = 0.7
     c.play.describer_temperature = 0.5
-    c.play.guesser_tokens = 24
+    c.play.guesser_tokens = 28
     c.play.answer_tokens = 4
     c.play.remember = False  # whether the Describer sees the dialog so far
     c.play.slots = 128  # games at once
@@ -57,14 +60,21 @@ def get_config() -> ml_collections.ConfigDict:
     c.train.rows.guesser = 4
     c.train.rows.replay_answer = 12
     c.train.rows.replay_game = 3
+    c.train.lengths = ml_collections.ConfigDict()  # of their rows, in tokens
+    c.train.lengths.describer = 72
+    c.train.lengths.guesser = 200
+    c.train.lengths.replay_answer = 112
+    c.train.lengths.replay_game = 176
 
     c.recipe = ml_collections.ConfigDict()  # as the base's, for replay
-    c.recipe.agree = 0.25
+    c.recipe.agree = 0.35
     c.recipe.questions = 5
-    c.recipe.describe = 0.5
+    c.recipe.describe = 1.0
+    c.recipe.describe_weight = 1.0
     c.recipe.turns = 4
     c.recipe.wise = 0.8
-    c.recipe.probes = 4
+    c.recipe.decided = 0.15
+    c.recipe.probes = 5
 
     c.eval = ml_collections.ConfigDict()
     c.eval.seed = 0
@@ -72,5 +82,5 @@ def get_config() -> ml_collections.ConfigDict:
     c.eval.target_images = 500
     c.eval.source_images = 250
     c.eval.games = 256
-    c.eval.guard_games = 64
+    c.eval.guard_games = 256  # of each guard, of the main arm
     return c

@@ -105,6 +105,30 @@ def test_replay_only_learns_from_no_game(records):
     assert found.budget == {"kept": 0, "describer": 0, "guesser": 0}
 
 
+def test_an_arm_named_after_a_filter_takes_what_that_filter_keeps(records):
+    marked = [
+        dataclasses.replace(
+            r,
+            images=(2 * i, 2 * i + 1),
+            turns=r.turns[:1],
+            filters={**r.filters, "success": r.outcome == "success"},
+        )
+        for i, r in enumerate(records)
+    ]
+    budget = {"kept": 60, "describer": 60, "guesser": 60}
+    found = selected(marked, "success", budget)
+    answered = {image // 2 for image, _, _ in answers_of(found)}
+    assert len(answered) == 60
+    assert {records[i].outcome for i in answered} == {"success"}
+    assert any(not records[i].kept for i in answered)
+
+
+def test_a_filter_without_evidence_is_named(records):
+    bare = [dataclasses.replace(r, filters={"success": True}) for r in records]
+    with pytest.raises(ValueError, match="'views', whose evidence"):
+        selected(bare, "views", selected(records, "main").budget)
+
+
 def test_main_takes_kept_games_and_only_winners_teach_the_guesser(records):
     kept = [r for r in records if r.kept]
     won = [r.images for r in kept if r.outcome == "success"]

@@ -14,6 +14,7 @@ FLOORS = (
     ("main",),
     ("report_run",),
     ("self_improve",),
+    ("fine_tune",),
     ("workbench",),
     ("choices",),
     ("methods", "evaluation"),

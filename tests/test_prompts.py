@@ -58,6 +58,8 @@ def test_the_summary_may_be_empty_and_may_hold_the_word_that_ends_it():
         ("", "no question or guess found"),
         ("1 yes 2 yes", "no question or guess found"),
         ("1 yes ask is it red ?", "no question or guess found"),
+        ("1 yes . ask is it red ? . guess 1", "two moves at once"),
+        ("1 yes . ask is it red ? . ask is it blue ?", "two moves at once"),
         ("1 yes . ask", "no question or guess found"),
         ("1 yes . guess", "no question or guess found"),
         ("1 yes . guess 1 2", "no question or guess found"),
@@ -73,6 +75,11 @@ def test_other_words_are_a_fault(text, fault):
     move = parse_move(PROMPTS, text, 4, False)
     assert move.fault == fault
     assert move.question is None and move.guess is None
+
+
+def test_a_question_may_hold_the_words_of_another_move():
+    text = ". ask which would you guess . or ask about ?"
+    assert parse_move(PROMPTS, text, 2, False).fault is None
 
 
 def test_a_question_where_a_guess_is_due_is_a_fault():

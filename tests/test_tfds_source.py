@@ -2,18 +2,23 @@
 
 import io
 import json
+import pathlib
+import runpy
 import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from vlm_games import workbench
 from vlm_games.data.tfds_source import TfdsSource
+
+ROOT = pathlib.Path(__file__).parents[1]
 
 array_record_module = pytest.importorskip(
     "array_record.python.array_record_module"
 )
-COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
+COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0))
 
 
 def encoded(colour) -> bytes:
@@ -67,7 +72,7 @@ def data_dir(tmp_path_factory):
 
 def test_prepared_dataset_is_read_without_tensorflow(data_dir):
     source = TfdsSource("photos", "train", 8, data_dir=data_dir)
-    assert len(source) == 3 and "tensorflow" not in sys.modules
+    assert len(source) == 4 and "tensorflow" not in sys.modules
     assert source.names[1] == "photos/1.0.0/train/1"
     for image, colour in zip(source, COLOURS, strict=True):
         assert image.shape == (8, 8, 3) and image.dtype == np.uint8
@@ -95,3 +100,16 @@ def test_slice_of_a_split_has_its_own_digest(data_dir):
 def test_what_is_missing_is_named(data_dir, name, split, key, message):
     with pytest.raises(ValueError, match=message):
         TfdsSource(name, split, 8, image_key=key, data_dir=data_dir)
+
+
+def test_a_config_names_a_dataset_and_its_split(data_dir):
+    c = runpy.run_path(str(ROOT / "configs" / "scenes.py"))["get_config"]()
+    c.images, c.tfds_dir = "tfds:photos:train", str(data_dir)
+    c.game.images = 2
+    setup = workbench.build(c)
+    # Half are held out: a game's worth on either side.
+    assert list(setup.bench.images.names) == [
+        "photos/1.0.0/train/1",
+        "photos/1.0.0/train/3",
+    ]
+    assert setup.skipped == ()

@@ -130,7 +130,7 @@ def test_an_object_changes_its_own_quadrant_only(place):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(
-    "size, low, high", [("small", 7, 8), ("large", 11, 13)]
+    "size, low, high", [("small", 8, 10), ("large", 12, 14)]
 )
 def test_sizes_differ_by_pixels(shape, size, low, high):
     image = _draw(f"{size} red {shape} bottom-left").astype(int)

@@ -9,9 +9,10 @@ from tqdm import tqdm
 
 from vlm_games.data.records import RecordError
 from vlm_games.data.workdir import Workdir, WorkdirError
+from vlm_games.fine_tune import DivergedError
 from vlm_games.report_run import finish
-from vlm_games.self_improve import DivergedError, Run, self_improve
-from vlm_games.workbench import build
+from vlm_games.self_improve import self_improve
+from vlm_games.workbench import Run, build
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")

@@ -7,7 +7,7 @@ from vlm_games.data.records import GameRecord
 from vlm_games.report.html import GameView, write_report
 from vlm_games.report.summary import format_table, summary_rows, write_summary
 from vlm_games.report.tensorboard import write_scalars
-from vlm_games.self_improve import Run
+from vlm_games.workbench import Run
 
 SHOWN = 8  # games of each outcome in the report
 

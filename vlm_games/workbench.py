@@ -3,14 +3,19 @@
 import dataclasses
 import hashlib
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 
 from vlm_games import choices
 from vlm_games.data.images import FolderSource, ImageSource, RenderedSource
+from vlm_games.data.tfds_source import TfdsSource
 from vlm_games.data.tokenizer import load_tokenizer
+from vlm_games.data.workdir import Workdir
 from vlm_games.evaluation.measure import HeldOut, hold_out
+from vlm_games.games.play import Table
 from vlm_games.games.prompts import Prompts
+from vlm_games.games.protocol import GameSettings
 from vlm_games.methods.method import Workbench
 from vlm_games.models.checkpoint import WEIGHTS, load_model
 from vlm_games.models.mesh import data_mesh
@@ -18,6 +23,7 @@ from vlm_games.sampling.engine import Engine
 from vlm_games.sampling.scoring import Scorer
 from vlm_games.worlds import questions as world
 
+Progress = Callable[[str, int, int], None]  # (what, done, of)
 SHIPPED = pathlib.Path(__file__).parent / "assets" / "scenes_base"
 
 
@@ -60,6 +66,25 @@ class Setup:
     digests: dict[str, str]
 
 
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """All that the loop needs.
+
+    Attributes:
+      config: ConfigDict. setup: model and images. workdir: where it writes.
+      progress: told how far the work is.
+    """
+
+    config: object
+    setup: Setup
+    workdir: Workdir
+    progress: Progress
+
+    @property
+    def bench(self):
+        return self.setup.bench
+
+
 def build(config) -> Setup:
     """Loads model and images that `config` names.
 
@@ -74,14 +99,22 @@ def build(config) -> Setup:
     size = model.vision.image_size
     play, held, truth, skipped = _images(config, size)
     c = config.eval
+    prompts, engine = Prompts(**config.prompts), Engine(model, mesh)
     bench = Workbench(
         config=config,
         model=model,
         tokenizer=tokenizer,
-        prompts=Prompts(**config.prompts),
+        prompts=prompts,
         mesh=mesh,
-        engine=Engine(model, mesh),
+        engine=engine,
         scorer=Scorer(model, tokenizer, mesh),
+        table=Table(
+            engine,
+            tokenizer,
+            prompts,
+            GameSettings(**config.play),
+            config.game.images,
+        ),
         images=play,
         truth=truth,
         stratum=stratum,
@@ -115,7 +148,7 @@ def _images(config, size: int):
             return answer in world.answers(asked, play.scenes[image])
 
         return play, None, truth, []
-    source = FolderSource(config.images, size)
+    source, skipped = _open(config, size)
     n = config.game.images
     if len(source) < 2 * n:
         raise ValueError(
@@ -128,13 +161,25 @@ def _images(config, size: int):
     step = min(5, len(source) // n)
     held = tuple(range(0, len(source), step))
     others = tuple(i for i in range(len(source)) if i % step)
-    skipped = [f"{s.path}: {s.reason}" for s in source.skipped]
     return (
         Subset(source, others),
         Subset(source, held),
         lambda image, question, answer: None,
         skipped,
     )
+
+
+def _open(config, size: int) -> tuple[ImageSource, list[str]]:
+    """The source that `config.images` names, and what it had to skip."""
+    kind, _, named = config.images.partition(":")
+    if kind == "tfds":
+        name, _, split = named.partition(":")
+        tfds = TfdsSource(
+            name, split or "train", size, data_dir=config.tfds_dir
+        )
+        return tfds, []
+    folder = FolderSource(config.images, size)
+    return folder, [f"{s.path}: {s.reason}" for s in folder.skipped]
 
 
 def stratum(question: str, answer: str) -> str:

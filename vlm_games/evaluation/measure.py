@@ -76,8 +76,12 @@ def measure(
     params,
     base_params,
     held_out: HeldOut,
+    guards: bool = True,
 ) -> dict:
-    """Returns the metrics of one model, as metrics.json names them."""
+    """Returns the metrics of one model, as metrics.json names them.
+
+    Without `guards` the blind Describer and cross-play are left out.
+    """
     metrics = {}
     for name, images, items in [
         ("vqa", held_out.target, held_out.target_items),
@@ -96,7 +100,7 @@ def measure(
         Role(base_params, engine.encode(base_params, pixels)),
         engine.encode(params, grey),
         held_out.specs,
-        held_out.guard_games,
+        held_out.guard_games if guards else 0,
         held_out.seed,
     )
     return metrics

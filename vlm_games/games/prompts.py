@@ -109,6 +109,8 @@ def parse_move(
         return Move(fault="no question or guess found")
     summary, question = found["summary"], found["question"]
     if question is not None:
+        if re.search(rf"\s{stop}\s+(?:{ask}|{guess})(?:\s|$)", question):
+            return Move(summary, fault="two moves at once")
         if must_guess:
             return Move(summary, question, fault="asked instead of guessing")
         return Move(summary, question.strip())
@@ -120,10 +122,19 @@ def parse_move(
     return Move(summary, guess=index)
 
 
-def verdict_summary(possible: Sequence[bool]) -> str:
-    """A summary that says of every image whether it is still possible."""
+def verdict_summary(
+    possible: Sequence[bool], seen: Sequence[str] | None = None
+) -> str:
+    """A summary that says of every image whether it is still possible.
+
+    Args:
+      possible: per image.
+      seen: per image, the own answer to the last question, said first: one
+        hard verdict becomes an easy answer and a comparison.
+    """
     words = [
-        f"{k + 1} {'yes' if ok else 'no'}" for k, ok in enumerate(possible)
+        f"{k + 1} {seen[k] + ' ' if seen else ''}{'yes' if ok else 'no'}"
+        for k, ok in enumerate(possible)
     ]
     return " ".join(words)
 

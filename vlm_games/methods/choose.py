@@ -6,8 +6,10 @@
     lost         those the filter drops   any                  as said
     shuffled     as main                  as main              answers permuted
     replay_only  none                     none
+    <a filter>   those that it keeps      any                  as said
 
-Every control has as many games and as many answers as main kept.
+Every control has at most as many games and as many answers as main kept; an
+arm named after a filter ("success") shows what that filter alone does.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,6 +24,7 @@ from vlm_games.games.protocol import GameSpec, PlayedGame
 from vlm_games.methods.method import Selection, Workbench
 
 ARMS = ("main", "unfiltered", "lost", "shuffled", "replay_only")
+ARMS += tuple(name for name in filters.FILTERS if name != "complete")
 
 # One answer to learn: (image, question, answer).
 Answer = tuple[int, str, str]
@@ -49,11 +52,7 @@ def select(
     if as_main:
         games, answers = kept, telling_answers(kept, config, bench, rng)
     else:
-        games = {
-            "unfiltered": complete,
-            "lost": [r for r in complete if not r.kept],
-            "replay_only": [],
-        }[arm]
+        games = pool(complete, arm)
         answers = [a for r in games for a in _answers(r)]
     if budget is not None:
         games = _sample(rng, games, budget["kept"])
@@ -76,6 +75,26 @@ def select(
         kept=len(games),
         figures=filter_figures(records, bench, config.credit),
     )
+
+
+def pool(complete: Sequence[GameRecord], arm: str) -> list[GameRecord]:
+    """The games that a control may learn from.
+
+    Raises:
+      ValueError: the arm is a filter whose evidence was not gathered.
+    """
+    if arm == "replay_only":
+        return []
+    if arm == "unfiltered":
+        return list(complete)
+    if arm == "lost":
+        return [r for r in complete if not r.kept]
+    if any(arm not in r.filters for r in complete):
+        raise ValueError(
+            f"config.controls names the filter {arm!r}, whose evidence the "
+            "games lack; see config.game.judges, repeats and reshuffles."
+        )
+    return [r for r in complete if r.filters[arm]]
 
 
 def _sample(rng: np.random.Generator, items: list, count: int) -> list:

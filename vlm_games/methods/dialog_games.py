@@ -17,8 +17,8 @@ from vlm_games.data.augment import AugmentConfig, augment
 from vlm_games.data.records import GameRecord, Turn
 from vlm_games.games import filters, listener
 from vlm_games.games.image_sets import draw_sets, exact_duplicates
-from vlm_games.games.play import Role, Table
-from vlm_games.games.protocol import GameSettings, GameSpec
+from vlm_games.games.play import Role
+from vlm_games.games.protocol import GameSpec
 from vlm_games.methods import choose
 from vlm_games.methods.method import Selection, Workbench, fold
 
@@ -47,14 +47,6 @@ class DialogGames:
     def __init__(self, bench: Workbench):
         self.bench = bench
         self.config = bench.config.game
-        self.settings = GameSettings(**bench.config.play)
-        self.table = Table(
-            bench.engine,
-            bench.tokenizer,
-            bench.prompts,
-            self.settings,
-            self.config.images,
-        )
 
     def shards(self) -> int:
         return -(-self.config.games // self.config.shard)
@@ -111,7 +103,7 @@ class DialogGames:
         seed = (self.bench.config.seed, iteration)
         guesser = Role(params, prepared.guesser)
         describer = Role(params, prepared.describer)
-        played = self.table.play(guesser, describer, specs, seed)
+        played = self.bench.table.play(guesser, describer, specs, seed)
         games = sorted(played, key=lambda g: g.spec.game)
         evidence = self._gather(params, prepared, games, seed)
         return [self._record(e, judged, iteration) for e, judged in evidence]
@@ -129,7 +121,7 @@ class DialogGames:
             )
 
         shared = listen(prepared.guesser)
-        if self.settings.guess == "likelihood":
+        if bench.table.settings.guess == "likelihood":
             games = [
                 listener.decide(game, found)
                 for game, found in zip(games, shared, strict=True)
@@ -171,7 +163,7 @@ class DialogGames:
             # The draws differ from those of the game and of other askings.
             salt = (*seed, 1 + k + 100 * shuffle)
             where = {g.spec.game: i for i, g in enumerate(games)}
-            for found in self.table.play(role, role, specs, salt):
+            for found in self.bench.table.play(role, role, specs, salt):
                 outcomes[where[found.spec.game]].append(found.success)
         return [tuple(found) for found in outcomes]
 

@@ -11,6 +11,7 @@ from vlm_games.data.examples import Example
 from vlm_games.data.images import ImageSource
 from vlm_games.data.records import GameRecord
 from vlm_games.data.tokenizer import Tokenizer
+from vlm_games.games.play import Table
 from vlm_games.games.prompts import Prompts
 from vlm_games.models.config import VLMConfig
 from vlm_games.sampling.engine import Engine
@@ -26,6 +27,7 @@ class Workbench:
       model: architecture.
       tokenizer, prompts: of the model.
       mesh, engine, scorer: the devices and the compiled functions.
+      table: where games are played, while playing and while measuring.
       images: the unlabelled images.
       truth: (image, question, answer) -> whether the answer is true, or None
         where nobody knows. For measuring; nothing is chosen by it.
@@ -40,6 +42,7 @@ class Workbench:
     mesh: Mesh
     engine: Engine
     scorer: Scorer
+    table: Table
     images: ImageSource
     truth: Callable[[int, str, str], bool | None]
     stratum: Callable[[str, str], str]
@@ -50,10 +53,13 @@ class Selection:
     """What an arm learns from in one iteration.
 
     Attributes:
-      examples: by stream ("describer", "guesser", ...); their images are
-        indices into the unlabelled images.
+      examples: by stream, for each of which `config.train.rows` and
+        `config.train.lengths` have an entry ("describer", "guesser"); those
+        of one stream have equally many images, which are indices into the
+        unlabelled images.
       kept: number of candidates chosen.
-      figures: for metrics.json.
+      figures: for metrics.json; "filters", if there, has per filter what
+        `games.filters.truth_rates` tells of it.
     """
 
     examples: Mapping[str, Sequence[Example]]

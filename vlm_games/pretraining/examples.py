@@ -24,17 +24,22 @@ class Recipe:
       agree: share of questions with the answer no that were answered yes.
       questions: exchanges per image in a question-answering row.
       describe: chance that such a row also has a description.
+      describe_weight: of its words in the loss; an answer's is 1.
       turns: questions of a game, at most.
       wise: chance that a question of a game splits what is still possible;
         otherwise any question is asked.
+      decided: chance that a game ends with the turn that decides it, if that
+        is not the last one.
       probes: exchanges per row that practise the verdict on each image.
     """
 
     agree: float = 0.25
     questions: int = 10
     describe: float = 0.5
+    describe_weight: float = 0.25
     turns: int = 4
     wise: float = 0.8
+    decided: float = 0.3
     probes: int = 7
 
 
@@ -84,7 +89,7 @@ def answer_row(rng, prompts: Prompts, recipe: Recipe, scene, image: int):
     if rng.random() < recipe.describe:
         cue = prompts.caption.partition("{image}")[2].strip()
         caption = f"{world.caption(scene)} {prompts.end}"
-        branches.append((read(cue), said(caption, 0.25)))
+        branches.append((read(cue), said(caption, recipe.describe_weight)))
     for _ in range(recipe.questions):
         question, answer = pick_question(rng, scene)
         if answer == "no" and rng.random() < recipe.agree:
@@ -103,6 +108,12 @@ def answer_row(rng, prompts: Prompts, recipe: Recipe, scene, image: int):
 def fits(question, answer: str, scene) -> bool:
     """Whether `answer` would be true of `scene`."""
     return answer in world.answers(question, scene)
+
+
+def own_answers(rng, question, answer: str, scenes) -> list[str]:
+    """What each image itself answers: `answer` wherever it is right."""
+    rights = [world.answers(question, scene) for scene in scenes]
+    return [answer if answer in r else pick(rng, sorted(r)) for r in rights]
 
 
 def game_question(rng, recipe: Recipe, scenes, possible, target: int, pool):
@@ -137,32 +148,29 @@ def game_row(rng, prompts: Prompts, recipe: Recipe, scenes, images):
     style = pick(rng, sorted(POOLS))
     n = len(scenes)
     target = int(rng.integers(n))
-    possible = [True] * n
-    pieces = [read(prompts.open_game(n, style))]
-    pieces.append(read(prompts.cue))
+    possible, seen = [True] * n, None
+    pieces = [read(prompts.open_game(n, style)), read(prompts.cue)]
     turns = int(rng.integers(1, recipe.turns + 1))
     for turn in range(turns):
         question, answer = game_question(
             rng, recipe, scenes, possible, target, POOLS[style]
         )
-        pieces.append(said(verdict_summary(possible)))
+        pieces.append(said(verdict_summary(possible, seen)))
         move = f"{prompts.summary_end} {prompts.ask} {question.text}"
         pieces.append(said(f"{move} {prompts.end}", 0.3))
+        seen = own_answers(rng, question, answer, scenes)
         possible = [
-            ok and fits(question, answer, scene)
-            for ok, scene in zip(possible, scenes, strict=True)
+            ok and own == answer for ok, own in zip(possible, seen, strict=True)
         ]
-        last = turn + 1 == turns or sum(possible) == 1
-        # A game that is decided early ends early only now and then, so that
-        # the habit of asking on does not die out.
-        last = last and (turn + 1 == turns or rng.random() < 0.5)
-        forced = last and turn + 1 == turns
+        forced = turn + 1 == turns
         pieces.append(read(prompts.hear(answer, forced)))
-        if last:
+        # A game that is decided ends early only now and then, so that the
+        # habit of asking on does not die out.
+        if sum(possible) == 1 and rng.random() < recipe.decided:
             break
     guess = pick(rng, [k for k in range(n) if possible[k]])
     move = f"{prompts.summary_end} {prompts.guess} {guess + 1} {prompts.end}"
-    pieces += [said(verdict_summary(possible)), said(move)]
+    pieces += [said(verdict_summary(possible, seen)), said(move)]
     return Example(tuple(images), tuple(pieces))
 
 
@@ -179,12 +187,13 @@ def probe_row(rng, prompts: Prompts, recipe: Recipe, scenes, images):
         question, answer = game_question(
             rng, recipe, scenes, [True] * n, target, POOLS[style]
         )
-        verdicts = [fits(question, answer, scene) for scene in scenes]
+        seen = own_answers(rng, question, answer, scenes)
+        verdicts = [own == answer for own in seen]
         heard = prompts.hear(answer, bool(rng.integers(2)))
         branches.append(
             (
                 read(f"{question.text} {prompts.end} {heard}"),
-                said(verdict_summary(verdicts)),
+                said(verdict_summary(verdicts, seen)),
             )
         )
     return Example(tuple(images), (read(opening), read(first)), tuple(branches))

@@ -4,6 +4,7 @@ import json
 import pathlib
 import sys
 import time
+from concurrent import futures
 
 import jax
 import numpy as np
@@ -81,8 +82,12 @@ class BatchMaker:
             "answer": packing.BatchShape(
                 c.answer_rows, c.answer_length, c.answer_rows
             ),
-            "probe": packing.BatchShape(c.probe_rows, 208, c.probe_rows * n),
-            "game": packing.BatchShape(c.game_rows, 208, c.game_rows * n),
+            "probe": packing.BatchShape(
+                c.probe_rows, c.game_length, c.probe_rows * n
+            ),
+            "game": packing.BatchShape(
+                c.game_rows, c.game_length, c.game_rows * n
+            ),
         }
         self.makers = {
             "answer": self._answer,
@@ -133,13 +138,9 @@ def train(c, output: str) -> None:
     update = step.make_train_step(
         config, optimizer, mesh, AugmentConfig(strength=c.augment)
     )
-    rng, key = np.random.default_rng(c.seed), jax.random.key(c.seed)
-    bar = tqdm(range(total), unit="step")
-    for number in bar:
-        playing = number >= c.see_steps
-        kinds = ("answer", "probe", "game") if playing else ("answer",)
-        made = [maker.make(rng, kind) for kind in kinds]
-        batches, pixels = zip(*made, strict=True)
+    key = jax.random.key(c.seed)
+    bar = tqdm(feed(maker, c, total), total=total, unit="step")
+    for number, (batches, pixels) in enumerate(bar):
         state, metrics = update(state, batches, pixels, key)
         if number % 50 == 49:
             loss, right = float(metrics["loss"]), float(metrics["accuracy"])
@@ -147,6 +148,23 @@ def train(c, output: str) -> None:
         if number % 500 == 499:
             write(output, config, state.params, tokenizer, c, started)
     write(output, config, state.params, tokenizer, c, started)
+
+
+def feed(maker: BatchMaker, c, total: int):
+    """Yields each step's (batches, pixels); the next is made meanwhile."""
+    rng = np.random.default_rng(c.seed)
+
+    def make(number: int):
+        playing = number >= c.see_steps
+        kinds = ("answer", "probe", "game") if playing else ("answer",)
+        return zip(*[maker.make(rng, kind) for kind in kinds], strict=True)
+
+    with futures.ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(make, 0)
+        for number in range(total):
+            made = coming.result()
+            coming = pool.submit(make, number + 1)
+            yield made
 
 
 def write(output, config, params, tokenizer, c, started) -> None:

@@ -13,7 +13,8 @@ from vlm_games.data.packing import BatchShape, encode, pack
 from vlm_games.data.tokenizer import Tokenizer
 from vlm_games.models.config import VLMConfig
 from vlm_games.models.packed import token_log_probs
-from vlm_games.sampling.engine import bucket
+
+LENGTHS = 32  # rows are padded to a multiple of it, so that few are compiled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +79,8 @@ class Scorer:
         if not examples:
             return []
         encoded = [encode(e, self._tokenizer, self._tokens) for e in examples]
-        length = bucket(max(len(e.tokens) for e in encoded))
+        longest = max(len(e.tokens) for e in encoded)
+        length = -(-longest // LENGTHS) * LENGTHS
         images = max(len(e.images) for e in examples)
         shape = BatchShape(self._rows, length, self._rows * images)
         per_call = self._rows * self._devices

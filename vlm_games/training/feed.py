@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from vlm_games.data.examples import Example
-from vlm_games.data.packing import Batch, BatchShape, encode, pack
+from vlm_games.data.packing import Batch, BatchShape, Encoded, encode, pack
 from vlm_games.data.tokenizer import Tokenizer
 
 
@@ -47,6 +47,9 @@ def draw(
 
     Returns:
       (batches, pixels uint8 [devices * M, H, W, 3] of each).
+
+    Raises:
+      ValueError: an example is longer than a row of its stream.
     """
     batches, pixels = [], []
     for number, stream in enumerate(streams):
@@ -65,9 +68,9 @@ def draw(
             encoded = []
             used = 0
             for index in order:
-                encoded.append(
-                    encode(stream.examples[index], tokenizer, tokens_per_image)
-                )
+                example = stream.examples[index]
+                encoded.append(encode(example, tokenizer, tokens_per_image))
+                _check_length(stream, encoded[-1])
                 used += len(encoded[-1].tokens)
                 if used > stream.shape.rows * stream.shape.length:
                     break
@@ -76,6 +79,15 @@ def draw(
         batches.append(batch)
         pixels.append(np.stack([stream.images[int(i)] for i in batch.images]))
     return tuple(batches), tuple(pixels)
+
+
+def _check_length(stream: Stream, encoded: Encoded) -> None:
+    if len(encoded.tokens) > stream.shape.length:
+        raise ValueError(
+            f"An example of {stream.name!r} has {len(encoded.tokens)} tokens, "
+            f"a row {stream.shape.length}: raise "
+            f"config.train.lengths.{stream.name}."
+        )
 
 
 def _order(

@@ -26,7 +26,7 @@ _HSV = np.array(
         (23, 0.95, 0.98),
     ]
 )
-_HALF_EXTENT = np.array([3.9, 6.3]) / 32  # of SIZES, in image widths
+_HALF_EXTENT = np.array([4.6, 6.6]) / 32  # of SIZES, in image widths
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _SUPERSAMPLING = 3
 _CHUNK = 128  # images drawn at once: their canvases stay in the cache

@@ -1,0 +1,80 @@
+"""Batches for fine-tuning are a pure function of (examples, seed, step)."""
+
+import numpy as np
+import pytest
+
+from vlm_games.data.examples import Example, read, said
+from vlm_games.data.packing import BatchShape
+from vlm_games.data.tokenizer import word_tokenizer
+from vlm_games.training import feed
+
+WORDS = "is there a red object ? yes no".split()
+TOKENS_PER_IMAGE = 2
+PIXELS = np.arange(20, dtype=np.uint8)[:, None, None, None] * np.ones(
+    (1, 4, 4, 3), np.uint8
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return word_tokenizer(WORDS)
+
+
+def example(image: int, words: int = 4) -> Example:
+    text = " ".join((WORDS * words)[:words])
+    return Example((image,), (read("<image>"), read(text), said("yes")))
+
+
+def draw(tokenizer, examples, step, rows=4, length=7, devices=1, seed=(0, 1)):
+    shape = BatchShape(rows, length, rows)
+    stream = feed.Stream("describer", examples, PIXELS, shape)
+    batches, pixels = feed.draw(
+        [stream], tokenizer, TOKENS_PER_IMAGE, devices, seed, step
+    )
+    return batches[0], pixels[0]
+
+
+def test_the_same_step_gives_the_same_batch(tokenizer):
+    examples = [example(i) for i in range(8)]
+    one, other = (draw(tokenizer, examples, 3) for _ in range(2))
+    np.testing.assert_array_equal(one[0].tokens, other[0].tokens)
+    np.testing.assert_array_equal(one[1], other[1])
+
+
+def test_an_epoch_has_every_example_once(tokenizer):
+    examples = [example(i) for i in range(8)]
+    seen = [
+        int(i)
+        for step in range(2)
+        for i in draw(tokenizer, examples, step)[0].images
+    ]
+    assert sorted(seen) == list(range(8))
+
+
+def test_epochs_and_seeds_differ_in_order(tokenizer):
+    examples = [example(i) for i in range(8)]
+    orders = {
+        tuple(draw(tokenizer, examples, step, rows=8, seed=seed)[0].images)
+        for step, seed in [(0, (0, 1)), (1, (0, 1)), (0, (1, 1))]
+    }
+    assert len(orders) == 3
+
+
+def test_pixels_are_those_of_the_examples(tokenizer):
+    examples = [example(i) for i in (3, 9, 17, 5)]
+    batch, pixels = draw(tokenizer, examples, 0)
+    np.testing.assert_array_equal(pixels[:, 0, 0, 0], batch.images)
+    assert set(batch.images) == {3, 5, 9, 17}
+
+
+def test_devices_take_different_examples(tokenizer):
+    examples = [example(i) for i in range(8)]
+    batch, _ = draw(tokenizer, examples, 0, devices=2)
+    assert sorted(batch.images.tolist()) == list(range(8))
+    assert batch.tokens.shape == (8, 7)
+
+
+def test_a_too_long_example_is_named_with_the_field_to_raise(tokenizer):
+    examples = [example(0), example(1, words=5)]
+    with pytest.raises(ValueError, match="config.train.lengths.describer"):
+        draw(tokenizer, examples, 0)

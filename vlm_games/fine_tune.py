@@ -1,0 +1,140 @@
+"""Fine-tunes on what a method chose and on replay of the source; resumable."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import optax
+from absl import logging
+
+from vlm_games.data.augment import AugmentConfig
+from vlm_games.data.images import RenderedSource
+from vlm_games.data.packing import BatchShape
+from vlm_games.methods.method import Selection, fold
+from vlm_games.pretraining.examples import (
+    Recipe,
+    answer_row,
+    game_row,
+    probe_row,
+)
+from vlm_games.training import checkpoint, feed, step
+from vlm_games.workbench import Run
+
+
+class DivergedError(RuntimeError):
+    """The loss is no number; the message names arm, iteration and step."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trainer:
+    """What all arms and iterations train with; its step compiles once.
+
+    Attributes:
+      optimizer, update: of training.step. replay: the source's streams.
+    """
+
+    optimizer: optax.GradientTransformation
+    update: Callable
+    replay: list[feed.Stream]
+
+
+def make_trainer(run: Run) -> Trainer:
+    """Builds the step that `config.train` describes."""
+    c, bench = run.config.train, run.bench
+    optimizer = step.make_optimizer(
+        step.OptimizerConfig(c.learning_rate, c.steps, c.warmup, c.weight_decay)
+    )
+    update = step.make_train_step(
+        bench.model, optimizer, bench.mesh, AugmentConfig(strength=c.augment)
+    )
+    return Trainer(optimizer, update, replay_streams(run))
+
+
+def replay_streams(run: Run) -> list[feed.Stream]:
+    """Source examples, as the base was trained on, against forgetting."""
+    c, bench = run.config.train, run.bench
+    size = bench.model.vision.image_size
+    source = RenderedSource("source/replay", c.replay_images, size)
+    recipe, n = Recipe(**run.config.recipe), run.config.game.images
+    rng = np.random.default_rng((run.config.seed, 77))
+
+    def many(maker):
+        rows = []
+        for _ in range(c.replay_images // n):
+            ids = rng.choice(len(source), n, replace=False).tolist()
+            scenes = [source.scenes[i] for i in ids]
+            rows.append(maker(rng, bench.prompts, recipe, scenes, ids))
+        return rows
+
+    answers = [
+        answer_row(rng, bench.prompts, recipe, scene, i)
+        for i, scene in enumerate(source.scenes)
+    ]
+    several = [*many(game_row), *many(probe_row)]
+    return [
+        stream(c, "replay_answer", answers, source, 1),
+        stream(c, "replay_game", several, source, n),
+    ]
+
+
+def stream(config, name: str, examples, images, per_row: int) -> feed.Stream:
+    """A stream by `config.train`; a row holds at most `per_row` images."""
+    rows = config.rows[name]
+    shape = BatchShape(rows, config.lengths[name], rows * per_row)
+    return feed.Stream(name, examples, images, shape)
+
+
+def fine_tune(
+    run: Run, arm: str, iteration: int, params, chosen: Selection, trainer
+):
+    """Trains on the chosen examples and on replay; returns params."""
+    c, bench = run.config.train, run.bench
+    streams = [
+        stream(c, name, found, bench.images, len(found[0].images))
+        for name, found in chosen.examples.items()
+        if found and c.rows[name]
+    ] + [s for s in trainer.replay if s.shape.rows]
+    state = step.init_state(params, trainer.optimizer, bench.mesh)
+    folder = run.workdir.iteration(arm, iteration) / "training"
+    done = checkpoint.latest(folder)
+    if done is not None:
+        state = checkpoint.load(done[1], state)
+    seed = (run.config.seed, iteration)
+    key = fold(run.config.seed, iteration, 1000)
+    metrics = None
+    for number in range(0 if done is None else done[0], c.steps):
+        batches, pixels = feed.draw(
+            streams,
+            bench.tokenizer,
+            bench.model.tokens_per_image,
+            bench.engine.devices,
+            seed,
+            number,
+        )
+        # The last step's loss is read once the next one is on its way.
+        before, (state, metrics) = (
+            metrics,
+            trainer.update(state, batches, pixels, key),
+        )
+        if before is not None:
+            check_finite(before, arm, iteration, number - 1)
+        run.progress(f"{arm} {iteration}: train", number, c.steps)
+        if number % c.save_every == c.save_every - 1 and number + 1 < c.steps:
+            checkpoint.save(folder / f"step_{number + 1}", state)
+            checkpoint.prune(folder, keep=number + 1)
+    if metrics is not None:
+        check_finite(metrics, arm, iteration, c.steps - 1)
+    return state.params
+
+
+def check_finite(metrics, arm: str, iteration: int, number: int) -> None:
+    """Raises DivergedError if a step's loss is NaN or infinite."""
+    loss = float(jax.device_get(metrics["loss"]))
+    if not np.isfinite(loss):
+        raise DivergedError(
+            f"The loss of arm {arm!r}, iteration {iteration}, step {number} "
+            f"is {loss}. The run keeps all that was finished before; lower "
+            "config.train.learning_rate and start in a new --workdir."
+        )
+    logging.vlog(1, "%s %d step %d: loss %.4f", arm, iteration, number, loss)
