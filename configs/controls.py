@@ -1,4 +1,4 @@
-"""The default recipe with every control, for benchmarks/seeds.py.
+"""The default recipe with the controls of docs/results.md, for benchmarks/seeds.py.
 
 python -m vlm_games.main --config=configs/controls.py \\
         --workdir=/tmp/controls
@@ -11,8 +11,8 @@ import ml_collections
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """Returns the scenes config with all of its controls."""
+    """Returns the scenes config with three controls."""
     scenes = pathlib.Path(__file__).with_name("scenes.py")
     c = runpy.run_path(str(scenes))["get_config"]()
-    c.controls = ("unfiltered", "lost", "shuffled", "replay_only")
+    c.controls = ("unfiltered", "shuffled", "replay_only")
     return c

@@ -18,13 +18,13 @@ def get_config() -> ml_collections.ConfigDict:
     # for the rendered target domain.
     c.images = ""
     c.tfds_dir = "~/tensorflow_datasets"  # where it was prepared
-    c.play_images = 2_000  # of the rendered target domain
+    c.play_images = 3_000  # of the rendered target domain
     c.prompts = ml_collections.ConfigDict()  # see games.prompts.Prompts
 
     c.play = ml_collections.ConfigDict()  # see games.protocol.GameSettings
     c.play.turns = 4
     c.play.style = "any"  # or yes_no, open
-    c.play.guess = "likelihood"  # or spoken: the Guesser names it in words
+    c.play.guess = "spoken"  # or likelihood: the listener takes the likeliest
     c.play.guesser_temperature = 0.7
     c.play.describer_temperature = 0.5
     c.play.guesser_tokens = 28
@@ -34,8 +34,8 @@ def get_config() -> ml_collections.ConfigDict:
 
     c.game = ml_collections.ConfigDict()
     c.game.images = 4  # N
-    c.game.games = 512  # in an iteration
-    c.game.shard = 256  # games stored at a time
+    c.game.games = 640  # in an iteration
+    c.game.shard = 320  # games stored at a time
     c.game.sets = "random"  # how the images of a game are drawn
     c.game.filter = "views"  # see games.filters.FILTERS
     c.game.judges = 1  # independent views that judge the answers
@@ -49,7 +49,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.train = ml_collections.ConfigDict()
     c.train.start = "last"  # or base: where each iteration starts from
     c.train.steps = 60
-    c.train.learning_rate = 2e-4
+    c.train.learning_rate = 4e-4
     c.train.warmup = 8
     c.train.weight_decay = 0.02
     c.train.augment = 1.0  # strength of the student's augmentation
@@ -57,8 +57,8 @@ def get_config() -> ml_collections.ConfigDict:
     c.train.replay_images = 1_000  # labelled source images
     c.train.rows = ml_collections.ConfigDict()  # of a micro-batch, per device
     c.train.rows.describer = 24
-    c.train.rows.guesser = 4
-    c.train.rows.replay_answer = 12
+    c.train.rows.guesser = 6
+    c.train.rows.replay_answer = 16
     c.train.rows.replay_game = 3
     c.train.lengths = ml_collections.ConfigDict()  # of their rows, in tokens
     c.train.lengths.describer = 72
@@ -82,5 +82,5 @@ def get_config() -> ml_collections.ConfigDict:
     c.eval.target_images = 500
     c.eval.source_images = 250
     c.eval.games = 256
-    c.eval.guard_games = 256  # of each guard, of the main arm
+    c.eval.guard_games = 192  # of each guard, of the main arm
     return c
