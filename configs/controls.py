@@ -1,4 +1,4 @@
-"""The default recipe with the controls of docs/results.md, for benchmarks/seeds.py.
+"""The default recipe with its controls, for benchmarks/seeds.py.
 
 python -m vlm_games.main --config=configs/controls.py \\
         --workdir=/tmp/controls

@@ -63,8 +63,8 @@ def get_config() -> ml_collections.ConfigDict:
     c.train.lengths = ml_collections.ConfigDict()  # of their rows, in tokens
     c.train.lengths.describer = 72
     c.train.lengths.guesser = 200
-    c.train.lengths.replay_answer = 112
-    c.train.lengths.replay_game = 176
+    c.train.lengths.replay_answer = 120
+    c.train.lengths.replay_game = 200
 
     c.recipe = ml_collections.ConfigDict()  # as the base's, for replay
     c.recipe.agree = 0.35
