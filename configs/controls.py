@@ -14,5 +14,5 @@ def get_config() -> ml_collections.ConfigDict:
     """Returns the scenes config with three controls."""
     scenes = pathlib.Path(__file__).with_name("scenes.py")
     c = runpy.run_path(str(scenes))["get_config"]()
-    c.controls = ("unfiltered", "shuffled", "replay_only")
+    c.controls = ("unfiltered", "replay_only", "shuffled")
     return c

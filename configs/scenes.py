@@ -49,7 +49,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.train = ml_collections.ConfigDict()
     c.train.start = "last"  # or base: where each iteration starts from
     c.train.steps = 60
-    c.train.learning_rate = 4e-4
+    c.train.learning_rate = 3e-4
     c.train.warmup = 8
     c.train.weight_decay = 0.02
     c.train.augment = 1.0  # strength of the student's augmentation
@@ -82,5 +82,5 @@ def get_config() -> ml_collections.ConfigDict:
     c.eval.target_images = 500
     c.eval.source_images = 250
     c.eval.games = 256
-    c.eval.guard_games = 192  # of each guard, of the main arm
+    c.eval.guard_games = 128  # of each guard, of the main arm
     return c

@@ -27,10 +27,10 @@ SPLITS = {
     "source/train": Split(SOURCE, 1, 60_000),
     "source/replay": Split(SOURCE, 2, 4_000),
     "source/validation": Split(SOURCE, 3, 1_000),
-    "source/test": Split(SOURCE, 4, 1_000),
+    "source/test": Split(SOURCE, 8, 1_000),
     "target/play": Split(TARGET, 5, 4_000),
     "target/validation": Split(TARGET, 6, 1_000),
-    "target/test": Split(TARGET, 7, 1_000),
+    "target/test": Split(TARGET, 9, 1_000),
 }
 
 
