@@ -1,7 +1,6 @@
-"""The default recipe with its controls, for benchmarks/seeds.py.
+"""The default recipe with the controls of all its rounds.
 
-python -m vlm_games.main --config=configs/controls.py \\
-        --workdir=/tmp/controls
+python benchmarks/seeds.py --config=configs/controls.py --workdir=/tmp/controls
 """
 
 import pathlib
@@ -11,8 +10,8 @@ import ml_collections
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """Returns the scenes config with three controls."""
+    """Returns the scenes config with two controls."""
     scenes = pathlib.Path(__file__).with_name("scenes.py")
     c = runpy.run_path(str(scenes))["get_config"]()
-    c.controls = ("unfiltered", "replay_only", "shuffled")
+    c.controls = ("unfiltered", "replay_only")
     return c
