@@ -3,7 +3,7 @@
 python benchmarks/seeds.py --config=configs/filters.py --workdir=/tmp/filters
 
 All arms learn from the games that the base played, and from equally many of
-them; "shuffled" and "lost" show what wrong and dropped answers do.
+them; "shuffled" shows what wrong answers do.
 """
 
 import pathlib
@@ -22,7 +22,6 @@ def get_config() -> ml_collections.ConfigDict:
         "success",
         "likelihood",
         "views",
-        "lost",
         "shuffled",
     )
     return c
