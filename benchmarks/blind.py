@@ -1,0 +1,68 @@
+"""Games with a blind Describer, many of them, for checkpoints of runs.
+
+    python benchmarks/blind.py --games=512 \
+        --checkpoints=/tmp/controls/seed_0/arms/main/iter_003/checkpoint
+
+The guard of a run plays few games; this one tells a guess by chance from one
+that is not. Aborted games count as lost.
+"""
+
+import json
+import pathlib
+import runpy
+import sys
+
+import numpy as np
+from absl import app, flags
+
+from vlm_games import workbench
+from vlm_games.evaluation.game_success import held_out_specs, success_rate
+from vlm_games.evaluation.measure import stack
+from vlm_games.games.play import Role
+from vlm_games.models.mesh import replicate
+from vlm_games.training import checkpoint
+
+_GAMES = flags.DEFINE_integer("games", 512, "Games per checkpoint.", 1)
+_CHECKPOINTS = flags.DEFINE_list("checkpoints", [], "Besides the base.")
+_SEED = flags.DEFINE_integer("seed", 11, "Of image sets and draws.", 0)
+_JSON = flags.DEFINE_string("json", None, "File for the figures.")
+CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "scenes.py"
+
+
+def main(argv) -> None:
+    del argv
+    config = runpy.run_path(str(CONFIG))["get_config"]()
+    setup = workbench.build(config)
+    bench = setup.bench
+    base = replicate(bench.mesh, setup.base_params)
+    pixels = stack(setup.held_out.target)
+    specs = held_out_specs(
+        _GAMES.value, config.game.images, len(pixels), _SEED.value
+    )
+    blind = {}
+    for path in ["base", *_CHECKPOINTS.value]:
+        params = base
+        if path != "base":
+            params = checkpoint.load(pathlib.Path(path), base)
+        guesser = Role(params, bench.engine.encode(params, pixels))
+        grey = bench.engine.encode(params, np.full_like(pixels, 128))
+        describer = Role(params, grey)
+        seed = (_SEED.value, 0)
+        played = list(bench.table.play(guesser, describer, specs, seed))
+        aborted = 100.0 * np.mean([g.reason is not None for g in played])
+        blind[path] = {
+            "success": round(success_rate(played), 2),
+            "aborted": round(float(aborted), 2),
+        }
+        print(path, blind[path], flush=True)
+    if _JSON.value:
+        result = {
+            "command": " ".join(["python", *sys.argv]),
+            "games": _GAMES.value,
+            "blind": blind,
+        }
+        pathlib.Path(_JSON.value).write_text(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    app.run(main)
