@@ -12,7 +12,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.method = "dialog_games"
     c.seed = 0
     c.iterations = 3
-    c.controls = ("unfiltered",)  # also: lost, shuffled, replay_only
+    c.controls = ("unfiltered",)  # see methods.choose.ARMS
     c.base = ""  # model directory; empty for the shipped base
     # A folder of images, or "tfds:<name>:<split>" of a prepared dataset; empty
     # for the rendered target domain.
