@@ -13,7 +13,11 @@ def get_config() -> ml_collections.ConfigDict:
     c.seed = 0
     c.iterations = 3
     c.controls = ("unfiltered",)  # see methods.choose.ARMS
-    c.base = ""  # model directory; empty for the shipped base
+    # A model directory of ours or of a public family, or a hub id; empty for
+    # the shipped base.
+    c.base = ""
+    c.dtype = "float32"  # or bfloat16: of params and computation
+    c.image_size = 0  # side of the images in games, pixels; 0: the model's own
     # A folder of images, or "tfds:<name>:<split>" of a prepared dataset; empty
     # for the rendered target domain.
     c.images = ""
@@ -21,8 +25,11 @@ def get_config() -> ml_collections.ConfigDict:
     c.play_images = 3_000  # of the rendered target domain
     c.prompts = ml_collections.ConfigDict()  # see games.prompts.Prompts
 
+    c.score_rows = 64  # texts scored at once, per device
+
     c.play = ml_collections.ConfigDict()  # see games.protocol.GameSettings
     c.play.turns = 4
+    c.play.early_guess = False  # whether it may guess before its last turn
     c.play.style = "any"  # or yes_no, open
     c.play.guess = "spoken"  # or likelihood: the listener takes the likeliest
     c.play.guesser_temperature = 0.7
@@ -30,6 +37,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.play.guesser_tokens = 28
     c.play.answer_tokens = 4
     c.play.remember = False  # whether the Describer sees the dialog so far
+    c.play.questions = ()  # asked instead of the Guesser's own, if any
     c.play.slots = 128  # games at once
 
     c.game = ml_collections.ConfigDict()
@@ -54,7 +62,8 @@ def get_config() -> ml_collections.ConfigDict:
     c.train.weight_decay = 0.02
     c.train.augment = 1.0  # strength of the student's augmentation
     c.train.save_every = 40  # steps
-    c.train.replay_images = 1_000  # labelled source images
+    c.train.replay_images = 1_000  # of the source
+    c.train.replay_answers = "own"  # the base's, or labels: the annotators'
     c.train.rows = ml_collections.ConfigDict()  # of a micro-batch, per device
     c.train.rows.describer = 24
     c.train.rows.guesser = 6
@@ -62,7 +71,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.train.rows.replay_game = 3
     c.train.lengths = ml_collections.ConfigDict()  # of their rows, in tokens
     c.train.lengths.describer = 72
-    c.train.lengths.guesser = 200
+    c.train.lengths.guesser = 216
     c.train.lengths.replay_answer = 120
     c.train.lengths.replay_game = 200
 

@@ -10,7 +10,7 @@ import pytest
 # Before anything asks for a device: the number is fixed from then on.
 jax.config.update("jax_num_cpu_devices", 8)
 
-from vlm_games import workbench  # noqa: E402
+from vlm_games import base_model  # noqa: E402
 from vlm_games.data.tokenizer import (  # noqa: E402
     load_tokenizer,
     word_tokenizer,
@@ -38,7 +38,7 @@ def tiny_config(dtype: str = "float32", **decoder) -> VLMConfig:
         mlp_width=32,
         gated=False,
         activation="relu",
-        rope_theta=None,
+        rope=None,
     )
     fields = {
         "width": 32,
@@ -51,7 +51,7 @@ def tiny_config(dtype: str = "float32", **decoder) -> VLMConfig:
     return VLMConfig(
         vocab_size=24,
         vision=VisionConfig(image_size=8, patch_size=2, encoder=encoder),
-        connector=ConnectorConfig(shuffle=2, hidden=32),
+        connector=ConnectorConfig(fold=2, hidden=32),
         decoder=TransformerConfig(**{**fields, **decoder}),
         image_token_id=4,
         dtype=dtype,
@@ -125,7 +125,7 @@ def pixels():
 @pytest.fixture(scope="session")
 def base_dir():
     """The shipped base, a model directory."""
-    return workbench.SHIPPED
+    return base_model.SHIPPED
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,10 @@ import safetensors.numpy
 from vlm_games.models import cache as caches
 from vlm_games.models import vlm
 from vlm_games.models.checkpoint import load_model, save_model
-from vlm_games.models.config import TransformerConfig, VLMConfig
+from vlm_games.models.config import RopeConfig, TransformerConfig, VLMConfig
 from vlm_games.models.layers import attend, make_norm, rotary
 from vlm_games.models.mesh import data_mesh, replicate
-from vlm_games.models.vision import Connector
+from vlm_games.models.vision import Connector, square_patches
 
 pytestmark = pytest.mark.usefixtures("quick_compiles")
 
@@ -153,7 +153,7 @@ def test_extend_in_any_split_equals_forward(config, params, split):
         {"norm": "layernorm", "norm_eps": 1e-5},
         {"gated": False, "activation": "gelu"},
         {"qkv_bias": True, "out_bias": True, "mlp_bias": True},
-        {"tie_embeddings": False, "rope_theta": None},
+        {"tie_embeddings": False, "rope": None},
     ],
     ids=str,
 )
@@ -293,14 +293,29 @@ def test_swapping_slots_is_swapping_pixels(config, params, pixels):
     assert np.abs(found - as_it_was).max() > 1e-2
 
 
-def test_connector_folds_squares_of_patches_in_reading_order(config):
-    """Of 4 x 4 patches, token k is made of the 2 x 2 of quarter k alone."""
-    connector = Connector(config.connector, 4, 32, jnp.float32)
+def test_patches_of_a_square_follow_one_another(config):
+    """Each patch is painted with its own row and column; 4 x 4 of them."""
+    vision = dataclasses.replace(
+        config.vision, image_size=4 * config.vision.patch_size
+    )
+    grid = np.arange(16).reshape(4, 4)
+    painted = np.kron(grid, np.ones((vision.patch_size,) * 2))
+    image = np.repeat(painted[..., None], 3, -1).astype(np.uint8)
+    patches = square_patches(vision, 2, image[None])
+    back = patches.pixels[0, :, 0] * vision.std[0] + vision.mean[0]
+    order = np.rint(np.asarray(back * 255)).astype(int).tolist()
+    assert order[:8] == [0, 1, 4, 5, 2, 3, 6, 7]
+    assert [grid[tuple(p)] for p in np.asarray(patches.places[0])] == order
+    assert patches.rows[0, :, 0].tolist() == order
+
+
+def test_connector_folds_squares_of_patches(config):
+    """Token k is made of patches 4 k to 4 k + 3 alone."""
+    connector = Connector(config.connector, 32, jnp.float32)
     patches = jax.random.normal(jax.random.key(0), (1, 16, 16))
     tokens, variables = connector.init_with_output(jax.random.key(1), patches)
-    for k, (y, x) in enumerate([(0, 0), (0, 2), (2, 0), (2, 2)]):
-        quarter = [4 * (y + i) + x + j for i in (0, 1) for j in (0, 1)]
-        changed = patches.at[:, np.array(quarter)].add(1.0)
+    for k in range(4):
+        changed = patches.at[:, 4 * k : 4 * k + 4].add(1.0)
         moved = connector.apply(variables, changed) != tokens
         assert np.any(moved[0], axis=-1).nonzero()[0].tolist() == [k]
 
@@ -335,7 +350,7 @@ def test_rotary_scores_depend_on_distance_alone():
 
     def score(i, j):
         turned = [
-            rotary(jnp.asarray(x), np.array([[at]]), 100.0)
+            rotary(jnp.asarray(x), np.array([[[at]]]), RopeConfig(100.0))
             for x, at in ((q, i), (k, j))
         ]
         return float(jnp.sum(turned[0] * turned[1]))
@@ -375,7 +390,7 @@ def test_heads_that_do_not_share_keys_evenly_are_an_error():
 
 
 def test_config_survives_json(variant):
-    config, _ = variant(norm="layernorm", rope_theta=None)
+    config, _ = variant(norm="layernorm", rope=None)
     fields = json.loads(json.dumps(config.to_dict()))
     assert VLMConfig.from_dict(fields) == config
 

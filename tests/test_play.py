@@ -271,6 +271,19 @@ def test_a_describer_without_memory_answers_a_question_always_the_same(
     assert {len(answers) for answers in given.values()} == {1}
 
 
+def test_nobody_guesses_early_where_that_is_not_allowed(players, specs):
+    asked = {
+        early: {
+            len(game.exchanges)
+            for game in players.play(specs, early_guess=early).values()
+            if game.guess is not None
+        }
+        for early in (True, False)
+    }
+    assert min(asked[True]) < RULES.turns
+    assert asked[False] == {RULES.turns}
+
+
 # What is said -----------------------------------------------------------------
 
 
@@ -290,8 +303,8 @@ def test_embeddings_without_a_word_are_never_said(base):
     surplus = dataclasses.replace(config, vocab_size=config.vocab_size + 9)
     engine = Engine(surplus, data_mesh())
     table = Table(engine, tokenizer, PROMPTS, RULES, SIZE)
-    assert table._forbidden.shape == (surplus.vocab_size,)
-    assert table._forbidden[-9:].all()
+    assert table._forbidden.shape == (2, surplus.vocab_size)
+    assert table._forbidden[:, -9:].all()
 
 
 def test_a_game_is_taught_to_the_guesser_as_it_was_played(

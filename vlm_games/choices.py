@@ -9,12 +9,14 @@ from vlm_games.methods.choose import ARMS
 
 CHOICES = {
     "method": ("dialog_games",),
+    "dtype": ("float32", "bfloat16"),
     "controls": tuple(arm for arm in ARMS if arm != "main"),
     "play.style": tuple(STYLES),
     "play.guess": ("spoken", "likelihood"),
     "game.filter": tuple(FILTERS),
     "game.sets": KINDS,
     "train.start": ("last", "base"),
+    "train.replay_answers": ("own", "labels"),
     "eval.split": ("test", "validation"),
 }
 
@@ -40,6 +42,11 @@ def check(config) -> None:
         raise ValueError(
             "config.game.filter='views' asks independent views: set "
             "config.game.judges to 1 or more."
+        )
+    if config.play.questions and config.play.guess != "likelihood":
+        raise ValueError(
+            "config.play.questions are asked by nobody: set config.play.guess "
+            "to 'likelihood'."
         )
     if config.game.filter in ("again", "reshuffled"):
         field = {"again": "repeats", "reshuffled": "reshuffles"}

@@ -1,7 +1,7 @@
 """Fine-tunes on what a method chose and on replay of the source; resumable."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -9,8 +9,11 @@ import optax
 from absl import logging
 
 from vlm_games.data.augment import AugmentConfig
+from vlm_games.data.examples import Example, said
 from vlm_games.data.images import RenderedSource
 from vlm_games.data.packing import BatchShape
+from vlm_games.games.answer import Asked, answer
+from vlm_games.games.play import Role
 from vlm_games.methods.method import Selection, fold
 from vlm_games.pretraining.examples import (
     Recipe,
@@ -71,11 +74,52 @@ def replay_streams(run: Run) -> list[feed.Stream]:
         answer_row(rng, bench.prompts, recipe, scene, i)
         for i, scene in enumerate(source.scenes)
     ]
+    if c.replay_answers == "own":
+        answers = answer_again(run, answers, source)
     several = [*many(game_row), *many(probe_row)]
     return [
         stream(c, "replay_answer", answers, source, 1),
         stream(c, "replay_game", several, source, n),
     ]
+
+
+def answer_again(
+    run: Run, rows: Sequence[Example], source: RenderedSource
+) -> list[Example]:
+    """The same rows with the base's own greedy answers to their questions.
+
+    What the base knows is then kept as the base knows it, and no label of the
+    source is needed. A description stays as it is; a question on which the
+    base comes to no end is left out.
+    """
+    bench, params = run.bench, run.setup.base_params
+    pixels = np.stack([source[i] for i in range(len(source))])
+    role = Role(params, bench.engine.encode(params, pixels))
+    asked = [
+        Asked(row.images[0], row.trunk[0].text + branch[0].text)
+        for row in rows
+        for branch in row.branches
+        if is_question(branch)
+    ]
+    limit = run.config.play.answer_tokens
+    answers = answer(bench.engine, bench.tokenizer, role, asked, limit)
+    found = iter(a.text if a.ended else "" for a in answers)
+    again = []
+    for row in rows:
+        branches = [
+            (branch[0], said(next(found)), branch[2])
+            if is_question(branch)
+            else branch
+            for branch in row.branches
+        ]
+        kept = tuple(b for b in branches if b[1].text)
+        again.append(dataclasses.replace(row, branches=kept))
+    return again
+
+
+def is_question(branch) -> bool:
+    """Whether a branch is (question, answer, end) and no description."""
+    return len(branch) == 3
 
 
 def stream(config, name: str, examples, images, per_row: int) -> feed.Stream:

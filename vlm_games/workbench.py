@@ -1,30 +1,25 @@
 """From a config to the things a run works with."""
 
 import dataclasses
-import hashlib
-import pathlib
 from collections.abc import Callable
 
 import numpy as np
 
 from vlm_games import choices
+from vlm_games.base_model import load_base
 from vlm_games.data.images import FolderSource, ImageSource, RenderedSource
 from vlm_games.data.tfds_source import TfdsSource
-from vlm_games.data.tokenizer import load_tokenizer
 from vlm_games.data.workdir import Workdir
 from vlm_games.evaluation.measure import HeldOut, hold_out
 from vlm_games.games.play import Table
-from vlm_games.games.prompts import Prompts
 from vlm_games.games.protocol import GameSettings
 from vlm_games.methods.method import Workbench
-from vlm_games.models.checkpoint import WEIGHTS, load_model
 from vlm_games.models.mesh import data_mesh
 from vlm_games.sampling.engine import Engine
 from vlm_games.sampling.scoring import Scorer
 from vlm_games.worlds import questions as world
 
 Progress = Callable[[str, int, int], None]  # (what, done, of)
-SHIPPED = pathlib.Path(__file__).parent / "assets" / "scenes_base"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,14 +87,15 @@ def build(config) -> Setup:
       FileNotFoundError, ValueError: saying which field is at fault.
     """
     choices.check(config)
-    folder = config.base or SHIPPED
-    model, params = load_model(folder)
-    tokenizer = load_tokenizer(str(folder))
+    base = load_base(
+        config.base, config.dtype, config.image_size, config.prompts
+    )
+    model, tokenizer, prompts = base.model, base.tokenizer, base.prompts
     mesh = data_mesh()
     size = model.vision.image_size
     play, held, truth, skipped = _images(config, size)
     c = config.eval
-    prompts, engine = Prompts(**config.prompts), Engine(model, mesh)
+    engine = Engine(model, mesh)
     bench = Workbench(
         config=config,
         model=model,
@@ -107,7 +103,7 @@ def build(config) -> Setup:
         prompts=prompts,
         mesh=mesh,
         engine=engine,
-        scorer=Scorer(model, tokenizer, mesh),
+        scorer=Scorer(model, tokenizer, mesh, config.score_rows),
         table=Table(
             engine,
             tokenizer,
@@ -128,12 +124,8 @@ def build(config) -> Setup:
         c,
         config.game.images,
     )
-    weights = (pathlib.Path(folder) / WEIGHTS).read_bytes()
-    digests = {
-        "base": hashlib.sha256(weights).hexdigest(),
-        "images": play.digest(),
-    }
-    return Setup(bench, params, held_out, tuple(skipped), digests)
+    digests = {"base": base.digest, "images": play.digest()}
+    return Setup(bench, base.params, held_out, tuple(skipped), digests)
 
 
 def _images(config, size: int):

@@ -5,6 +5,8 @@ import functools
 import os
 from collections.abc import Iterable
 
+from vlm_games.data.examples import IMAGE
+
 # transformers prints a notice when PyTorch is missing; nothing here needs it.
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 
@@ -18,6 +20,7 @@ class Tokenizer:
     Attributes:
       hf: the transformers tokenizer.
       image_id, bos_id, eos_id, pad_id: ids of the special tokens.
+      image_token: what the tokenizer calls `<image>`.
     """
 
     hf: object
@@ -25,10 +28,12 @@ class Tokenizer:
     bos_id: int
     eos_id: int
     pad_id: int
+    image_token: str = IMAGE
 
     @functools.lru_cache(maxsize=1 << 16)  # noqa: B019 (lives as long as runs)
     def encode(self, text: str) -> tuple[int, ...]:
         """Ids of `text`, without special tokens added."""
+        text = text.replace(IMAGE, self.image_token)
         return tuple(self.hf.encode(text, add_special_tokens=False))
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -42,12 +47,12 @@ class Tokenizer:
         return isinstance(other, Tokenizer) and self.hf is other.hf
 
 
-def wrap(hf, image_token: str = "<image>") -> Tokenizer:
-    """Wraps a transformers tokenizer that knows `image_token`."""
-    image_id = hf.convert_tokens_to_ids(image_token)
+def wrap(hf) -> Tokenizer:
+    """Wraps a transformers tokenizer that knows `<image>`."""
+    image_id = hf.convert_tokens_to_ids(IMAGE)
     if image_id is None or image_id == hf.unk_token_id:
         raise ValueError(
-            f"The tokenizer has no token {image_token!r}: a vision-language "
+            f"The tokenizer has no token {IMAGE!r}: a vision-language "
             "model needs a placeholder for image tokens."
         )
     bos = hf.bos_token_id if hf.bos_token_id is not None else hf.eos_token_id
@@ -66,7 +71,7 @@ def word_tokenizer(words: Iterable[str]) -> Tokenizer:
     import tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    special = [PAD, BOS, EOS, UNKNOWN, "<image>"]
+    special = [PAD, BOS, EOS, UNKNOWN, IMAGE]
     words = [w for w in dict.fromkeys(words) if w not in special]
     vocabulary = {w: i for i, w in enumerate(special + words)}
     model = tokenizers.models.WordLevel(vocabulary, unk_token=UNKNOWN)
@@ -79,6 +84,6 @@ def word_tokenizer(words: Iterable[str]) -> Tokenizer:
             bos_token=BOS,
             eos_token=EOS,
             unk_token=UNKNOWN,
-            extra_special_tokens=["<image>"],
+            extra_special_tokens=[IMAGE],
         )
     )

@@ -79,7 +79,10 @@ def answer_accuracy(
             (image,),
             (read(prompts.describer_trunk()),),
             tuple(
-                (read(prompts.question_only(i.question.text)), said(i.answer))
+                (
+                    read(prompts.question_only(i.question.text)),
+                    said(prompts.reply(i.answer)),
+                )
                 for i in group
             ),
         )

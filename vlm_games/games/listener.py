@@ -35,7 +35,10 @@ def listen(
         if not game.exchanges:
             continue
         branches = tuple(
-            (read(prompts.question_only(x.question)), said(x.answer))
+            (
+                read(prompts.question_only(x.question)),
+                said(prompts.reply(x.answer)),
+            )
             for x in game.exchanges
         )
         for image in game.spec.images:

@@ -29,6 +29,8 @@ from vlm_games.sampling.engine import Engine, Sampling, bucket, pad
 KEEP_ALL = 1 << 30
 # Turn ids of the two roles' draws: 2 t and 2 t + 1 in turn t.
 GUESSER, DESCRIBER = 0, 1
+# Kinds of row, for the words that they may not say.
+MAY_GUESS, MUST_ASK = 0, 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Table:
         self.engine, self.tokenizer = engine, tokenizer
         self.prompts, self.settings = prompts, settings
         opening = prompts.open_game(images, settings.style)
-        self._opening = f"{opening} {prompts.next_cue(False)}"
+        self._opening = prompts.gap.join([opening, prompts.next_cue(False)])
         self._trunk = prompts.describer_trunk()
         self._opening_length = self._length(self._opening, images)
         self._trunk_length = self._length(self._trunk, 1)
@@ -93,11 +95,12 @@ class Table:
         forbidden = np.arange(vocabulary) >= len(tokenizer.hf)
         special = set(tokenizer.hf.all_special_ids) | {tokenizer.image_id}
         forbidden[list(special - {tokenizer.eos_id})] = True
+        # Two kinds of row: those that may guess, and those that must ask.
+        self._forbidden = np.stack([forbidden, forbidden])
         self._listens = settings.guess == "likelihood"
         guess = tokenizer.encode(prompts.guess)
-        if self._listens and len(guess) == 1:
-            forbidden[guess[0]] = True  # it asks all its questions
-        self._forbidden = forbidden
+        if len(guess) == 1:
+            self._forbidden[MUST_ASK, guess] = True
         self._stop = np.arange(vocabulary) == tokenizer.eos_id
         end = tokenizer.encode(prompts.summary_end)
         self._stop_summary = self._stop | np.isin(np.arange(vocabulary), end)
@@ -207,6 +210,8 @@ class Table:
         )
         ids = [() if s is None else s.hears for s in seats]
         last = [s is not None and self._asked_all(s) for s in seats]
+        soon = self.settings.early_guess and not self._listens
+        may_guess = [soon or x for x in last]
         moves = {}
         # A summary alone is wanted of a scripted seat before its last turn.
         for final in (False, True) if scripts else (True,):
@@ -228,6 +233,7 @@ class Table:
                 self._stop if final else self._stop_summary,
                 sampling,
                 self.settings.guesser_tokens,
+                [MAY_GUESS if free else MUST_ASK for free in may_guess],
             )
             words = jax.device_get(words)
             for row in np.flatnonzero(active):

@@ -28,6 +28,7 @@ class Prompts:
       ask, guess: words with which the Guesser's move begins.
       summary_end: what separates the summary from the move.
       end: the token that ends a role's words.
+      gap: between these parts. lead: before a role's words.
       caption: what asks for a description of one image; field {image}.
     """
 
@@ -41,6 +42,8 @@ class Prompts:
     guess: str = "guess"
     summary_end: str = "."
     end: str = "<eos>"
+    gap: str = " "
+    lead: str = ""
     caption: str = "{image} describe :"
 
     def ask_describer(self, question: str) -> str:
@@ -53,7 +56,7 @@ class Prompts:
 
     def question_only(self, question: str) -> str:
         """The Describer's prompt after its image."""
-        return self.ask_describer(question).partition(IMAGE)[2].strip()
+        return self.ask_describer(question).partition(IMAGE)[2]
 
     def open_game(self, images: int, style: str) -> str:
         """What the Guesser reads before its first words."""
@@ -61,7 +64,8 @@ class Prompts:
             self.candidate.format(number=k + 1, image=IMAGE)
             for k in range(images)
         ]
-        return " ".join([self.opening.format(style=STYLES[style]), *numbered])
+        opening = self.opening.format(style=STYLES[style])
+        return self.gap.join([opening, *numbered])
 
     def next_cue(self, last: bool) -> str:
         """After which the Guesser speaks."""
@@ -69,11 +73,17 @@ class Prompts:
 
     def hear(self, answer: str, last: bool) -> str:
         """What the Guesser reads after an answer."""
-        return f"{self.answer.format(answer=answer)} {self.next_cue(last)}"
+        heard = self.answer.format(answer=answer)
+        return self.gap.join([heard, self.next_cue(last)])
+
+    def reply(self, words: str) -> str:
+        """A role's words as they stand in the conversation."""
+        return f"{self.lead}{words}"
 
     def speak(self, summary: str, move: str) -> str:
         """The Guesser's words of one turn; see `parse_move`."""
-        return f"{summary} {self.summary_end} {move} {self.end}"
+        parts = [self.reply(summary), self.summary_end, move, self.end]
+        return self.gap.join(parts)
 
 
 @dataclasses.dataclass(frozen=True)

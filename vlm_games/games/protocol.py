@@ -9,6 +9,8 @@ class GameSettings:
 
     Attributes:
       turns: questions that the Guesser may ask; then it must guess.
+      early_guess: whether it may guess sooner. If not, a guess word of one
+        token cannot be said before the last turn.
       style: "yes_no", "open" or "any" questions.
       guess: "spoken", the Guesser names the image in words, or "likelihood",
         it asks all its questions and then takes the image under which the
@@ -17,10 +19,13 @@ class GameSettings:
       guesser_tokens, answer_tokens: most tokens of one turn of each role.
       remember: whether the Describer sees the dialog so far, or only the
         question.
+      questions: if any, these are asked, and not the Guesser's own; only with
+        guess="likelihood".
       slots: games under way at once, on all devices together.
     """
 
     turns: int = 4
+    early_guess: bool = True
     style: str = "any"
     guess: str = "spoken"
     guesser_temperature: float = 1.0
@@ -28,6 +33,7 @@ class GameSettings:
     guesser_tokens: int = 24
     answer_tokens: int = 4
     remember: bool = False
+    questions: tuple[str, ...] = ()
     slots: int = 256
 
 

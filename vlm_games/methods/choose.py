@@ -111,7 +111,7 @@ def _answers(record: GameRecord) -> list[Answer]:
 
 
 def telling_answers(games, config, bench: Workbench, rng) -> list[Answer]:
-    """Answers of kept games with enough credit, yes and no in balance.
+    """Answers of kept games with enough credit, in balance.
 
     Credit per turn instead of per game: an answer that fits every image of
     the game as well taught the Guesser nothing, even if the game was won.
@@ -124,11 +124,26 @@ def telling_answers(games, config, bench: Workbench, rng) -> list[Answer]:
     ]
     if not config.balance:
         return found
-    yes = [a for a in found if a[2] == "yes"]
-    no = [a for a in found if a[2] == "no"]
-    others = [a for a in found if a[2] not in ("yes", "no")]
-    fewer = min(len(yes), len(no))
-    return [*_sample(rng, yes, fewer), *_sample(rng, no, fewer), *others]
+    return balance(found, bench, rng)
+
+
+def balance(found: Sequence[Answer], bench: Workbench, rng) -> list[Answer]:
+    """No answer to a kind of question outnumbers the runner-up.
+
+    A model that leans to "yes", or to "none", would else teach itself to lean
+    further. An answer that has no rival is dropped with its kind.
+    """
+    strata: dict[str, dict[str, list[Answer]]] = {}
+    for answer in found:
+        kind, _, said_ = bench.stratum(answer[1], answer[2]).partition("/")
+        strata.setdefault(kind, {}).setdefault(said_, []).append(answer)
+    balanced = []
+    for by_answer in strata.values():
+        counts = sorted(len(same) for same in by_answer.values())
+        most = counts[-2] if len(counts) > 1 else 0
+        for same in by_answer.values():
+            balanced += _sample(rng, same, most)
+    return balanced
 
 
 def shuffle_answers(answers, bench: Workbench, rng) -> list[Answer]:
@@ -160,7 +175,7 @@ def describer_examples(
             tuple(
                 (
                     read(prompts.question_only(question)),
-                    said(answer),
+                    said(prompts.reply(answer)),
                     said(prompts.end, 0.1),
                 )
                 for _, question, answer in group[i : i + 4]

@@ -18,7 +18,8 @@ from vlm_games.data.records import GameRecord, Turn
 from vlm_games.games import filters, listener
 from vlm_games.games.image_sets import draw_sets, exact_duplicates
 from vlm_games.games.play import Role
-from vlm_games.games.protocol import GameSpec
+from vlm_games.games.protocol import GameSpec, PlayedGame
+from vlm_games.games.questionnaire import play_list
 from vlm_games.methods import choose
 from vlm_games.methods.method import Selection, Workbench, fold
 
@@ -101,12 +102,27 @@ class DialogGames:
             GameSpec(g, found.images, found.target) for g, found in sets.items()
         ]
         seed = (self.bench.config.seed, iteration)
-        guesser = Role(params, prepared.guesser)
-        describer = Role(params, prepared.describer)
-        played = self.bench.table.play(guesser, describer, specs, seed)
-        games = sorted(played, key=lambda g: g.spec.game)
+        games = self._play(params, prepared, specs, seed)
         evidence = self._gather(params, prepared, games, seed)
         return [self._record(e, judged, iteration) for e, judged in evidence]
+
+    def _play(self, params, prepared, specs, seed) -> list[PlayedGame]:
+        """The games as played, in order of their numbers."""
+        table = self.bench.table
+        guesser = Role(params, prepared.guesser)
+        describer = Role(params, prepared.describer)
+        if table.settings.questions:
+            return play_list(
+                table.engine,
+                table.tokenizer,
+                table.prompts,
+                table.settings,
+                describer,
+                specs,
+                seed,
+            )
+        played = table.play(guesser, describer, specs, seed)
+        return sorted(played, key=lambda g: g.spec.game)
 
     def _gather(self, params, prepared, games, seed):
         """Per game (Evidence, log-probabilities that give credit)."""

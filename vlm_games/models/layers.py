@@ -1,10 +1,13 @@
 """Norms, rotary embedding, attention and feed-forward, as Linen modules."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from vlm_games.models.config import TransformerConfig
+from vlm_games.models.config import RopeConfig, TransformerConfig
 
 ACTIVATIONS = {
     "gelu": lambda x: jax.nn.gelu(x, approximate=False),
@@ -19,39 +22,106 @@ ACTIVATIONS = {
 MASKED = -1e9
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """Where a call's tokens stand and what they may attend to.
+
+    Attributes:
+      positions: int32 [B, L, A], of the rotary embedding.
+      mask: bool [B, L, S], of the blocks that attend to everything.
+      local_mask: the same of the local blocks; None if there are none.
+      slots: int32 [B, L], places in the cache, for a call that has one.
+    """
+
+    positions: jax.Array
+    mask: jax.Array
+    local_mask: jax.Array | None = None
+    slots: jax.Array | None = None
+
+
+class OffsetRMSNorm(nn.Module):
+    """RMS norm whose weights are kept as their difference from 1 (Gemma)."""
+
+    epsilon: float
+
+    @nn.compact
+    def __call__(self, x):
+        """Returns float32, of the shape of `x`."""
+        x = x.astype(jnp.float32)
+        scale = self.param("scale", nn.initializers.zeros, (x.shape[-1],))
+        mean_square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
+        x = x * jax.lax.rsqrt(mean_square + self.epsilon)
+        return x * (1.0 + scale.astype(jnp.float32))
+
+
 def make_norm(kind: str, eps: float, name: str) -> nn.Module:
     """Returns the normalisation layer `kind`, computed in float32."""
     if kind == "rmsnorm":
         return nn.RMSNorm(epsilon=eps, dtype=jnp.float32, name=name)
     if kind == "layernorm":
         return nn.LayerNorm(epsilon=eps, dtype=jnp.float32, name=name)
-    raise ValueError(f"norm={kind!r}: expected 'rmsnorm' or 'layernorm'.")
+    if kind == "rmsnorm_offset":
+        return OffsetRMSNorm(eps, name=name)
+    raise ValueError(
+        f"norm={kind!r}: expected 'rmsnorm', 'rmsnorm_offset' or 'layernorm'."
+    )
 
 
-def rotary(x_BxLxHxK, positions_BxL, theta: float):
+def frequencies(rope: RopeConfig, half: int) -> tuple[np.ndarray, np.ndarray]:
+    """Per pair of a head: its frequency, and the position's axis it turns by.
+
+    Sources: RoFormer, arXiv 2104.09864; M-RoPE, arXiv 2409.12191.
+
+    Returns:
+      (float32 [half] radians per position, int [half]).
+    """
+    pair, axes = np.arange(half), np.zeros(half, np.int64)
+    size = half
+    if rope.sections and sum(rope.sections) != half:
+        raise ValueError(
+            f"rope sections {rope.sections} do not add up to {half} pairs."
+        )
+    if rope.layout == "interleaved":
+        for axis, section in enumerate(rope.sections):
+            axes[axis : section * rope.axes : rope.axes] = axis
+    elif rope.sections:
+        axes = np.repeat(np.arange(rope.axes), rope.sections)
+        if rope.layout == "axial":
+            size = rope.sections[0]
+            pair = np.concatenate([np.arange(s) for s in rope.sections])
+    frequency = rope.theta ** (-pair / size) / rope.factor
+    return frequency.astype(np.float32), axes
+
+
+def rotary(x_BxLxHxK, positions_BxLxA, rope: RopeConfig):
     """Rotates pairs (k, k + K/2) of each head by an angle per position.
 
-    Source: RoFormer, arXiv 2104.09864, in the half-split layout that Llama
-    checkpoints use. Angles are computed in float32.
+    The half-split layout that Llama checkpoints use. Angles are computed in
+    float32.
     """
-    half = x_BxLxHxK.shape[-1] // 2
-    frequency = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
-    angle = positions_BxL[..., None, None].astype(jnp.float32) * frequency
+    frequency, axes = frequencies(rope, x_BxLxHxK.shape[-1] // 2)
+    turned = positions_BxLxA[..., axes].astype(jnp.float32)
+    angle = (turned * frequency)[:, :, None]
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     first, second = jnp.split(x_BxLxHxK.astype(jnp.float32), 2, axis=-1)
     rotated = [first * cos - second * sin, second * cos + first * sin]
     return jnp.concatenate(rotated, axis=-1).astype(x_BxLxHxK.dtype)
 
 
-def attend(q_BxLxHxK, k_BxSxGxK, v_BxSxGxK, mask_BxLxS):
+def attend(q_BxLxHxK, k_BxSxGxK, v_BxSxGxK, mask_BxLxS, scale=None):
     """Scaled dot-product attention; H query heads share G key heads.
+
+    Args:
+      scale: of the scores; None for K ** -0.5.
 
     Returns:
       [B, L, H, K], in the dtype of the values; the softmax is float32.
     """
     b, length, h, k = q_BxLxHxK.shape
     g = k_BxSxGxK.shape[2]
-    q = q_BxLxHxK.reshape(b, length, g, h // g, k) * k**-0.5
+    q = q_BxLxHxK.reshape(b, length, g, h // g, k)
+    q = q * (k**-0.5 if scale is None else scale)
     scores = jnp.einsum("blgrk,bsgk->bgrls", q, k_BxSxGxK)
     scores = scores.astype(jnp.float32)
     scores = jnp.where(mask_BxLxS[:, None, None], scores, MASKED)
@@ -64,10 +134,11 @@ class Attention(nn.Module):
     """Self-attention over the call's tokens, or over a cache they join."""
 
     config: TransformerConfig
+    local: bool
     dtype: jnp.dtype
 
     @nn.compact
-    def __call__(self, x_BxLxD, positions_BxL, mask_BxLxS, layer_cache=None):
+    def __call__(self, x_BxLxD, places: Places, layer_cache=None):
         """Returns (output [B, L, D], updated (k, v) of the cache or None)."""
         c = self.config
 
@@ -85,12 +156,14 @@ class Attention(nn.Module):
             q = make_norm(c.norm, c.norm_eps, "query_norm")(q)
             k = make_norm(c.norm, c.norm_eps, "key_norm")(k)
             q, k = q.astype(self.dtype), k.astype(self.dtype)
-        if c.rope_theta is not None:
-            q = rotary(q, positions_BxL, c.rope_theta)
-            k = rotary(k, positions_BxL, c.rope_theta)
+        rope = (self.local and c.local_rope) or c.rope
+        if rope is not None:
+            q = rotary(q, places.positions, rope)
+            k = rotary(k, places.positions, rope)
         if layer_cache is not None:
-            k, v = layer_cache = write_cache(layer_cache, k, v, positions_BxL)
-        out = attend(q, k, v, mask_BxLxS)
+            k, v = layer_cache = write_cache(layer_cache, k, v, places.slots)
+        mask = places.local_mask if self.local else places.mask
+        out = attend(q, k, v, mask, c.scale)
         out = nn.DenseGeneral(
             c.width,
             axis=(-2, -1),
@@ -101,16 +174,16 @@ class Attention(nn.Module):
         return out, layer_cache
 
 
-def write_cache(layer_cache, k_BxLxGxK, v_BxLxGxK, positions_BxL):
-    """Puts new keys and values at their positions, row by row.
+def write_cache(layer_cache, k_BxLxGxK, v_BxLxGxK, slots_BxL):
+    """Puts new keys and values at their slots, row by row.
 
-    A position outside the cache (padding is sent there) is dropped.
+    A slot outside the cache (padding is sent there) is dropped.
     """
     rows = jnp.arange(k_BxLxGxK.shape[0])[:, None]
     old_k, old_v = layer_cache
 
     def put(old, new):
-        return old.at[rows, positions_BxL].set(
+        return old.at[rows, slots_BxL].set(
             new.astype(old.dtype), mode="drop", unique_indices=True
         )
 
@@ -145,37 +218,63 @@ class Block(nn.Module):
     """Pre-norm block: attention and feed-forward on a residual stream."""
 
     config: TransformerConfig
+    local: bool
     dtype: jnp.dtype
 
     @nn.compact
-    def __call__(self, x_BxLxD, positions_BxL, mask_BxLxS, layer_cache=None):
+    def __call__(self, x_BxLxD, places: Places, layer_cache=None):
+        """Returns (stream [B, L, D], updated (k, v) of the cache or None)."""
         c = self.config
-        y = make_norm(c.norm, c.norm_eps, "attention_norm")(x_BxLxD)
-        y, layer_cache = Attention(c, self.dtype, name="attention")(
-            y.astype(self.dtype), positions_BxL, mask_BxLxS, layer_cache
+
+        def norm(name, x):
+            return make_norm(c.norm, c.norm_eps, name)(x).astype(self.dtype)
+
+        y, layer_cache = Attention(c, self.local, self.dtype, name="attention")(
+            norm("attention_norm", x_BxLxD), places, layer_cache
         )
+        if c.post_norms:
+            y = norm("attention_post_norm", y)
         x_BxLxD = x_BxLxD + y
-        y = make_norm(c.norm, c.norm_eps, "mlp_norm")(x_BxLxD)
-        y = FeedForward(c, self.dtype, name="mlp")(y.astype(self.dtype))
+        y = norm("mlp_norm", x_BxLxD)
+        y = FeedForward(c, self.dtype, name="mlp")(y)
+        if c.post_norms:
+            y = norm("mlp_post_norm", y)
         return x_BxLxD + y, layer_cache
 
 
 class Stack(nn.Module):
-    """`depth` blocks and a final norm."""
+    """`depth` blocks and, mostly, a final norm."""
 
     config: TransformerConfig
     dtype: jnp.dtype
 
     @nn.compact
-    def __call__(self, x_BxLxD, positions_BxL, mask_BxLxS, layers=None):
-        """Returns (normed stream [B, L, D], updated caches per layer)."""
-        updated = []
-        for i in range(self.config.depth):
+    def __call__(self, x_BxLxD, places: Places, layers=None, added=(), taps=()):
+        """Runs all blocks.
+
+        Args:
+          x_BxLxD: the stream. places: of its tokens.
+          layers: caches per block, or None.
+          added: [B, L, D] each, joins the stream after block 0, 1, ...
+          taps: numbers of the blocks whose output is wanted as well.
+
+        Returns:
+          (stream [B, L, D], updated caches per block or None, outputs [B, L,
+          D] of the taps).
+        """
+        c, updated, tapped = self.config, [], {}
+        for i in range(c.depth):
             layer_cache = None if layers is None else layers[i]
-            x_BxLxD, layer_cache = Block(
-                self.config, self.dtype, name=f"block_{i}"
-            )(x_BxLxD, positions_BxL, mask_BxLxS, layer_cache)
+            local = bool(c.local) and c.local[i]
+            block = Block(c, local, self.dtype, name=f"block_{i}")
+            x_BxLxD, layer_cache = block(x_BxLxD, places, layer_cache)
+            if i < len(added):
+                x_BxLxD = x_BxLxD + added[i].astype(self.dtype)
+            if i in taps:
+                tapped[i] = x_BxLxD
             updated.append(layer_cache)
-        norm = make_norm(self.config.norm, self.config.norm_eps, "norm")
-        x_BxLxD = norm(x_BxLxD).astype(self.dtype)
-        return x_BxLxD, None if layers is None else tuple(updated)
+        if c.final_norm:
+            norm = make_norm(c.norm, c.norm_eps, "norm")
+            x_BxLxD = norm(x_BxLxD).astype(self.dtype)
+        caches = None if layers is None else tuple(updated)
+        return x_BxLxD, caches, tuple(tapped[i] for i in taps)

@@ -7,7 +7,6 @@ tokens ---------------------> [embed] -> decoder -> hidden -> logits
                          cache (extend) or mask (forward)
 """
 
-import dataclasses
 from typing import Any
 
 import flax.linen as nn
@@ -16,85 +15,151 @@ import jax.numpy as jnp
 
 from vlm_games.models.cache import Cache
 from vlm_games.models.config import VLMConfig
-from vlm_games.models.layers import Stack
-from vlm_games.models.vision import Connector, VisionTower
+from vlm_games.models.layers import Places, Stack
+from vlm_games.models.low_rank import add_low_rank
+from vlm_games.models.vision import (
+    Connector,
+    Patches,
+    VisionTower,
+    square_patches,
+)
 
 Params = Any  # a plain pytree of arrays, as Linen names them
 
 
 class VLM(nn.Module):
-    """Vision tower, connector and causal decoder."""
+    """Vision tower, connector and causal decoder.
+
+    Linear maps whose params hold a low-rank term add it; see `low_rank`.
+    """
 
     config: VLMConfig
 
     def setup(self):
         c, dtype = self.config, self.config.compute_dtype
+        width = c.decoder.width
         self.vision = VisionTower(c.vision, dtype)
-        self.connector = Connector(
-            c.connector, c.vision.grid, c.decoder.width, dtype
-        )
-        self.embed = nn.Embed(c.vocab_size, c.decoder.width, dtype=dtype)
+        self.connector = Connector(c.connector, width, dtype)
+        self.deep = [
+            Connector(c.deep_connector, width, dtype) for _ in c.vision.deep
+        ]
+        self.embed = nn.Embed(c.vocab_size, width, dtype=dtype)
         self.decoder = Stack(c.decoder, dtype)
         if not c.tie_embeddings:
             self.head = nn.Dense(c.vocab_size, use_bias=False, dtype=dtype)
+        if c.newline:
+            self.newline = self.param(
+                "newline", nn.initializers.normal(0.02), (width,)
+            )
 
-    def encode_images(self, pixels_NxHxWxC):
-        return self.connector(self.vision(pixels_NxHxWxC))
+    def encode(self, patches: Patches):
+        with nn.intercept_methods(add_low_rank):
+            x, deep = self.vision(patches)
+            parts = [self.connector(x)]
+            parts += [f(y) for f, y in zip(self.deep, deep, strict=True)]
+        return jnp.concatenate(parts, axis=-1)
 
     def decode(
-        self,
-        tokens_BxL,
-        image_slots_BxL,
-        image_tokens_MxD,
-        positions_BxL,
-        mask_BxLxS,
-        layers=None,
+        self, tokens_BxL, image_slots_BxL, image_tokens_MxD, places, layers=None
     ):
-        x = self.embed(tokens_BxL) * self.config.embed_scale
+        x = self.embed(tokens_BxL) * jnp.asarray(
+            self.config.embed_scale, self.config.compute_dtype
+        )
         # Slot -1 (no image token here) clips to 0 and is masked out.
         images = image_tokens_MxD.at[image_slots_BxL].get(mode="clip")
-        x = jnp.where(image_slots_BxL[..., None] >= 0, images, x)
-        x = x.astype(self.config.compute_dtype)
-        return self.decoder(x, positions_BxL, mask_BxLxS, layers)
+        here = image_slots_BxL[..., None] >= 0
+        first, *deep = jnp.split(images, 1 + len(self.deep), axis=-1)
+        x = jnp.where(here, first, x).astype(self.config.compute_dtype)
+        added = [jnp.where(here, part, 0) for part in deep]
+        with nn.intercept_methods(add_low_rank):
+            hidden, layers, _ = self.decoder(x, places, layers, added)
+        return hidden, layers
 
     def logits(self, hidden):
         if self.config.tie_embeddings:
             return self.embed.attend(hidden).astype(jnp.float32)
         return self.head(hidden).astype(jnp.float32)
 
-    def __call__(self, pixels, tokens, slots, positions, mask):
+    def __call__(self, patches, tokens, slots, places):
         """Touches every parameter, for initialisation."""
-        images = self.encode_images(pixels).reshape(
-            -1, self.config.decoder.width
-        )
-        hidden, _ = self.decode(tokens, slots, images, positions, mask)
+        images = self.encode(patches)
+        images = images.reshape(-1, images.shape[-1])
+        hidden, _ = self.decode(tokens, slots, images, places)
         return self.logits(hidden)
 
 
 def init_params(config: VLMConfig, key: jax.Array) -> Params:
     """Random float32 params of the architecture `config`."""
     size = config.vision.image_size
+    pixels = jnp.zeros((1, size, size, 3), jnp.uint8)
     ints = jnp.zeros((1, 1), jnp.int32)
+    positions = jnp.zeros((1, 1, config.axes), jnp.int32)
+    mask = jnp.ones((1, 1, 1), bool)
     return jax.jit(VLM(config).init)(
         key,
-        jnp.zeros((1, size, size, 3), jnp.uint8),
+        square_patches(config.vision, config.connector.fold, pixels),
         ints,
         ints,
-        ints,
-        jnp.ones((1, 1, 1), bool),
+        Places(positions, mask, mask),
     )["params"]
+
+
+def encode_patches(config: VLMConfig, params: Params, patches: Patches):
+    """Patches of N images to image tokens [N, T, D].
+
+    With DeepStack D counts the features of the decoder's first blocks, too.
+    """
+    return VLM(config).apply({"params": params}, patches, method=VLM.encode)
 
 
 def encode_images(config: VLMConfig, params: Params, pixels_NxHxWxC):
     """uint8 [N, H, W, 3] to image tokens [N, T, D]."""
-    return VLM(config).apply(
-        {"params": params}, pixels_NxHxWxC, method=VLM.encode_images
-    )
+    fold = config.connector.fold
+    patches = square_patches(config.vision, fold, pixels_NxHxWxC)
+    return encode_patches(config, params, patches)
 
 
 def unembed(config: VLMConfig, params: Params, hidden):
     """Hidden states [..., D] to float32 logits [..., V]."""
     return VLM(config).apply({"params": params}, hidden, method=VLM.logits)
+
+
+def rope_positions(config: VLMConfig, counts_BxL, image_slots_BxL, seen_BxL):
+    """Rotary positions [B, L, A] of text with square images of one size.
+
+    With several axes (time, height, width) an image of s x s tokens stands on
+    a grid and takes s positions instead of s * s (M-RoPE, arXiv 2409.12191).
+
+    Args:
+      counts_BxL: int32, the position if every token took one.
+      image_slots_BxL: as in `forward`.
+      seen_BxL: int32, image tokens that a token sees, itself included, since
+        `counts` last was a position.
+    """
+    if config.axes == 1:
+        return counts_BxL[..., None]
+    size = config.tokens_per_image
+    side = config.vision.grid // config.connector.fold
+    here = image_slots_BxL >= 0
+    offset = jnp.where(here, (seen_BxL - 1) % size, 0)
+    whole = (seen_BxL - here * (offset + 1)) // size
+    start = counts_BxL - offset - whole * (size - side)
+    grid = jnp.stack([0 * offset, offset // side, offset % side], axis=-1)
+    return start[..., None] + jnp.where(here[..., None], grid, 0)
+
+
+def image_runs(image_slots_BxL):
+    """Number of the run of image tokens that each token is in; 0 for text."""
+    here = image_slots_BxL >= 0
+    starts = here & ~jnp.pad(here, ((0, 0), (1, 0)))[:, :-1]
+    return jnp.where(here, jnp.cumsum(starts, axis=1), 0)
+
+
+def same_run(query_BxL, key_BxS):
+    """bool [B, L, S]: both in the same run of image tokens."""
+    return (query_BxL[:, :, None] == key_BxS[:, None]) & (
+        query_BxL[:, :, None] > 0
+    )
 
 
 def forward(
@@ -114,19 +179,31 @@ def forward(
         place, -1 where it holds text.
       image_tokens_MxD: tokens of all images of the batch, flattened: any
         number of images per row, anywhere in the text.
-      positions_BxL: int32, rotary positions.
+      positions_BxL: int32 [B, L], counting tokens, or [B, L, A] of a rotary
+        embedding of A axes: without them images are squares of one size.
       mask_BxLxL: bool, [b, i, j] says that i may attend to j.
 
     Returns:
       hidden states [B, L, D]; see `unembed`.
     """
+    positions, mask, window = positions_BxL, mask_BxLxL, config.decoder.window
+    if positions.ndim == 2:
+        seen = jnp.sum(mask & (image_slots_BxL >= 0)[:, None], axis=-1)
+        positions = rope_positions(config, positions, image_slots_BxL, seen)
+    if config.image_attention == "bidirectional":
+        runs = image_runs(image_slots_BxL)
+        mask = mask | same_run(runs, runs)
+    local = None
+    if window:
+        # Counted in tokens: an image has fewer positions than tokens.
+        place = mask_BxLxL.sum(axis=-1)
+        local = mask & (place[:, :, None] - place[:, None] < window)
     hidden, _ = VLM(config).apply(
         {"params": params},
         tokens_BxL,
         image_slots_BxL,
         image_tokens_MxD,
-        positions_BxL,
-        mask_BxLxL,
+        Places(positions, mask, local),
         method=VLM.decode,
     )
     return hidden
@@ -140,6 +217,7 @@ def extend(
     new_B,
     image_slots_BxL,
     image_tokens_MxD,
+    positions_BxLxA=None,
 ):
     """Reads further tokens of every row: prefill, a next turn, one token.
 
@@ -148,6 +226,8 @@ def extend(
       tokens_BxL: int32, right-padded.
       new_B: int32, how many of a row's L tokens are real; 0 leaves it as is.
       image_slots_BxL, image_tokens_MxD: as in `forward`.
+      positions_BxLxA: int32, of the rotary embedding; None to count on from
+        what the row holds, images being squares of one size.
 
     Returns:
       (hidden [B, L, D], cache with `new_B` more tokens per row). A row that
@@ -156,22 +236,31 @@ def extend(
     """
     offsets = jnp.arange(tokens_BxL.shape[1])[None]
     real_BxL = offsets < new_B[:, None]
-    positions_BxL = cache.length[:, None] + offsets
-    # Causal, and within what the row holds: keys beyond a query's own
-    # position are either padding or stale.
-    mask = jnp.arange(cache.capacity)[None, None] <= positions_BxL[..., None]
+    slots_BxL = cache.length[:, None] + offsets
+    if positions_BxLxA is None:
+        seen = jnp.cumsum(image_slots_BxL >= 0, axis=1)
+        counts = cache.next_position[:, None] + offsets
+        positions_BxLxA = rope_positions(config, counts, image_slots_BxL, seen)
     # Padding is written past the end, where `write_cache` drops it.
-    write_BxL = jnp.where(real_BxL, positions_BxL, cache.capacity + offsets)
+    write_BxL = jnp.where(real_BxL, slots_BxL, cache.capacity + offsets)
+    # Causal, and within what the row holds: keys beyond a query's own slot
+    # are either padding or stale.
+    keys = jnp.arange(cache.capacity)[None, None]
+    mask, window = keys <= slots_BxL[..., None], config.decoder.window
+    if config.image_attention == "bidirectional":
+        runs = image_runs(image_slots_BxL) * real_BxL
+        held = jnp.zeros((len(runs), cache.capacity), runs.dtype)
+        rows = jnp.arange(len(runs))[:, None]
+        held = held.at[rows, write_BxL].set(runs, mode="drop")
+        mask = mask | same_run(runs, held)
+    local = mask & (keys > slots_BxL[..., None] - window) if window else None
     hidden, layers = VLM(config).apply(
         {"params": params},
         tokens_BxL,
         image_slots_BxL,
         image_tokens_MxD,
-        write_BxL,
-        mask,
+        Places(positions_BxLxA, mask, local, write_BxL),
         cache.layers,
         method=VLM.decode,
     )
-    return hidden, dataclasses.replace(
-        cache, layers=layers, length=cache.length + new_B
-    )
+    return hidden, cache.after(layers, positions_BxLxA, write_BxL, new_B)

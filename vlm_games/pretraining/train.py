@@ -47,7 +47,7 @@ def model_config(c, tokenizer: Tokenizer) -> VLMConfig:
         mlp_width=3 * c.vision_width,
         activation="relu",  # an exact GELU costs a tenth of a CPU step
         gated=False,
-        rope_theta=None,
+        rope=None,
     )
     decoder = TransformerConfig(
         width=c.width,

@@ -53,7 +53,7 @@ class Sampling:
     """How words are drawn; fixed for the life of an engine.
 
     Attributes:
-      forbidden: bool [V], tokens that are never said.
+      forbidden: bool [V], or [K, V] for K kinds of row: tokens never said.
       seed: of all draws; a row's draws come from (seed, row id, turn id).
     """
 
@@ -156,6 +156,7 @@ class Engine:
         stop,
         sampling: Sampling,
         limit: int,
+        kinds=0,
     ):
         """Rows go back to `keep` tokens, read, and the active ones speak.
 
@@ -165,6 +166,8 @@ class Engine:
           row_ids, turn_ids: int32 [B], what the draws are made from.
           active: bool [B]. temperature: float. stop: bool [V].
           limit: most tokens said.
+          kinds: int32 [B] or one for all, which row of `sampling.forbidden`
+            holds.
 
         Returns:
           (session, Words), the words still on the device.
@@ -183,7 +186,8 @@ class Engine:
             np.asarray(active, bool),
             np.float32(temperature),
             stop,
-            sampling.forbidden,
+            np.atleast_2d(sampling.forbidden),
+            np.broadcast_to(np.asarray(kinds, np.int32), len(active)),
             np.asarray(sampling.seed, np.uint32),
         )
 
@@ -202,6 +206,7 @@ class Engine:
             temperature,
             stop,
             forbidden,
+            kinds,
             seed,
         ):
             key = jax.random.key(0)
@@ -223,14 +228,14 @@ class Engine:
                 jax.vmap(row_key)(row_ids, turn_ids),
                 temperature,
                 stop,
-                forbidden,
+                forbidden[kinds],
                 limit,
             )
 
         rows, whole = P("data"), P()
         return self._shard(
             turn,
-            (whole, rows, *[rows] * 6, whole, whole, whole, whole),
+            (whole, rows, *[rows] * 6, whole, whole, whole, rows, whole),
             rows,
             (1,),
         )

@@ -66,12 +66,13 @@ def read(
     new_B,
     image_slots_BxL=None,
     image_tokens_MxD=None,
+    positions_BxLxA=None,
 ) -> Session:
     """Every row reads its next `new_B` tokens (0 leaves it as it is)."""
     if image_slots_BxL is None:
         image_slots_BxL = jnp.full(tokens_BxL.shape, -1, jnp.int32)
         image_tokens_MxD = jnp.zeros(
-            (1, config.decoder.width), config.compute_dtype
+            (1, config.image_token_width), config.compute_dtype
         )
     hidden, cache = vlm.extend(
         config,
@@ -81,6 +82,7 @@ def read(
         new_B,
         image_slots_BxL,
         image_tokens_MxD,
+        positions_BxLxA,
     )
     last = jnp.maximum(new_B - 1, 0)[:, None, None]
     logits = vlm.unembed(
@@ -132,7 +134,7 @@ def speak(
     keys_B,
     temperature,
     stop_V,
-    forbidden_V,
+    forbidden_BxV,
     limit: int,
 ) -> tuple[Session, Words]:
     """Every active row says words until a stop token or `limit` tokens.
@@ -145,7 +147,8 @@ def speak(
       keys_B: one PRNG key per row.
       temperature: scalar; 0 takes the likeliest token.
       stop_V: bool, tokens that end a turn.
-      forbidden_V: bool, tokens never said (image and special tokens).
+      forbidden_BxV: bool, tokens that a row never says (image and special
+        tokens).
       limit: T.
     """
     rows = active_B.shape[0]
@@ -156,7 +159,7 @@ def speak(
 
     def say(state):
         step, session, words, done_B = state
-        logits = jnp.where(forbidden_V, FORBIDDEN, session.logits)
+        logits = jnp.where(forbidden_BxV, FORBIDDEN, session.logits)
         token_B = draw(jax.vmap(jax.random.fold_in, (0, None))(keys_B, step))(
             logits, temperature
         )

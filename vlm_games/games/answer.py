@@ -1,0 +1,116 @@
+"""What a model says after any prompt about one image, in large batches."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from vlm_games.data.examples import Example, read
+from vlm_games.data.packing import encode
+from vlm_games.data.tokenizer import Tokenizer
+from vlm_games.games.play import KEEP_ALL, Role
+from vlm_games.sampling.engine import Engine, Sampling, bucket, pad
+
+ROWS = 128  # prompts at a time, on each device
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """A prompt about one image.
+
+    Attributes:
+      image: its number. text: with `<image>` where it goes.
+      draw: two numbers that, with the seed, fix what is drawn.
+    """
+
+    image: int
+    text: str
+    draw: tuple[int, int] = (0, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What was said.
+
+    Attributes:
+      text: the words. ended: whether they came to an end by themselves.
+      log_prob: of the words, nats.
+    """
+
+    text: str
+    ended: bool
+    log_prob: float
+
+
+def answer(
+    engine: Engine,
+    tokenizer: Tokenizer,
+    role: Role,
+    prompts: Sequence[Asked],
+    limit: int,
+    temperature: float = 0.0,
+    seed: tuple[int, ...] = (0,),
+) -> list[Answer]:
+    """Answers to all prompts, in order.
+
+    Args:
+      role: who answers, and how it sees the images.
+      limit: most tokens of an answer.
+      temperature: 0 is greedy. seed: of the draws.
+    """
+    if not prompts:
+        return []
+    encoded = [_encode(engine, tokenizer, prompt) for prompt in prompts]
+    longest = max(len(tokens) for tokens, _ in encoded)
+    width, batch = bucket(longest), ROWS * engine.devices
+    draws = np.zeros((2, len(encoded) + batch), np.int32)
+    draws[:, : len(encoded)] = np.array([p.draw for p in prompts]).T
+    vocabulary = np.arange(engine.config.vocab_size)
+    forbidden = vocabulary >= len(tokenizer.hf)
+    forbidden[tokenizer.image_id] = True
+    answers: list[Answer] = []
+    for start in range(0, len(encoded), batch):
+        part = encoded[start : start + batch]
+        empty = [((), ())] * (batch - len(part))
+        tokens, slots = zip(*part, *empty, strict=True)
+        ids = pad(tokens, width)
+        places = np.full(ids[0].shape, -1, np.int32)
+        for row, found in zip(places, slots, strict=True):
+            row[: len(found)] = found
+        session = engine.admit(
+            role.params,
+            engine.init(batch, width + limit),
+            np.tile(np.arange(ROWS, dtype=np.int32), engine.devices),
+            ids,
+            places,
+            role.image_tokens,
+        )
+        _, words = engine.turn(
+            role.params,
+            session,
+            np.full(batch, KEEP_ALL),
+            pad([()] * batch),
+            draws[0, start : start + batch],
+            draws[1, start : start + batch],
+            np.arange(batch) < len(part),
+            temperature,
+            vocabulary == tokenizer.eos_id,
+            Sampling(forbidden, seed),
+            limit,
+        )
+        words = jax.device_get(words)
+        for row in range(len(part)):
+            said = tokenizer.decode(words.tokens[row, : words.count[row]])
+            ended, log_prob = words.stopped[row], words.log_prob[row]
+            answers.append(Answer(said, bool(ended), float(log_prob)))
+    return answers
+
+
+def _encode(engine: Engine, tokenizer: Tokenizer, prompt: Asked):
+    """(ids, slots into the image bank) of a prompt."""
+    n = engine.config.tokens_per_image
+    example = Example((prompt.image,), (read(prompt.text),))
+    found = encode(example, tokenizer, n)
+    slots = found.image_slots
+    return found.tokens, np.where(slots >= 0, prompt.image * n + slots, -1)

@@ -1,0 +1,1 @@
+"""Public checkpoints: what they are, where their weights lie, how they read."""

@@ -1,0 +1,1 @@
+"""One file per family; `hub.family.find_family` finds them by model_type."""

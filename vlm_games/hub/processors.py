@@ -1,0 +1,66 @@
+"""Config and processor of a checkpoint directory, through transformers.
+
+Processors come with image processors that run on Pillow: neither PyTorch nor
+torchvision is needed, and no code from the directory is run.
+"""
+
+import json
+import pathlib
+from typing import Any
+
+
+def load_config(folder) -> dict[str, Any]:
+    """config.json with the defaults that transformers fills in.
+
+    Raises:
+      FileNotFoundError: there is no config.json.
+      ValueError: transformers does not know its model_type.
+    """
+    import transformers
+
+    path = pathlib.Path(folder) / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} has no config.json.")
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        kind = transformers.CONFIG_MAPPING[fields["model_type"]]
+    except KeyError:
+        raise ValueError(
+            f"{path} says model_type={fields.get('model_type')!r}, which "
+            "transformers does not know; is this a model directory?"
+        ) from None
+    return kind.from_dict(fields).to_dict()
+
+
+def load_processor(folder, fields: dict[str, Any], name: str = ""):
+    """The checkpoint's own processor, its images through Pillow.
+
+    Args:
+      folder: the directory. fields: from `load_config`.
+      name: of the class in transformers; by the model_type if empty.
+    """
+    import transformers
+
+    config = transformers.CONFIG_MAPPING[fields["model_type"]]
+    kind = transformers.PROCESSOR_MAPPING[config]
+    if name:
+        kind = getattr(transformers, name)
+    return without_video(kind).from_pretrained(
+        str(folder),
+        backend="pil",
+        local_files_only=True,
+        trust_remote_code=False,
+    )
+
+
+def without_video(kind: type) -> type:
+    """A processor class of transformers, less the part that reads videos.
+
+    That part cannot even be made without torchvision.
+    """
+
+    def get_attributes(cls) -> list[str]:
+        return [x for x in kind.get_attributes() if x != "video_processor"]
+
+    changes = {"get_attributes": classmethod(get_attributes)}
+    return type(kind.__name__, (kind,), changes)
