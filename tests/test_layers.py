@@ -16,10 +16,10 @@ FLOORS = (
     ("self_improve",),
     ("fine_tune",),
     ("workbench",),
-    ("choices",),
+    ("choices", "base_model"),
     ("methods", "evaluation"),
     ("pretraining",),
-    ("games",),
+    ("games", "hub"),
     ("sampling", "training", "report"),
     ("models", "data", "worlds"),
 )

@@ -9,7 +9,7 @@ import pytest
 import safetensors.numpy
 from reference import common
 
-from vlm_games.hub import processors, reading, weights
+from vlm_games.hub import processors, reading, stored, weights
 from vlm_games.hub.family import find_family
 
 HUB_2B = {  # Qwen2-VL-2B-Instruct's config.json: the decoder's fields lie flat
@@ -54,7 +54,7 @@ def read_config(folder):
 def test_names_of_transformers_5_load_as_those_of_the_hub(shape, tmp_path):
     shutil.copytree(common.FOLDER / shape, tmp_path, dirs_exist_ok=True)
     common.write_weights(tmp_path)
-    file = tmp_path / weights.SINGLE
+    file = tmp_path / stored.SINGLE
     hub = safetensors.numpy.load_file(file)
     native = {}
     for name, tensor in hub.items():
@@ -67,8 +67,8 @@ def test_names_of_transformers_5_load_as_those_of_the_hub(shape, tmp_path):
 
     def load():
         family, config = read_config(tmp_path)
-        stored = weights.open_weights(tmp_path, family)
-        return weights.load(stored, family, config, np.float32)
+        found = stored.open_weights(tmp_path, family)
+        return weights.load(found, family, config, np.float32)
 
     expected = load()
     safetensors.numpy.save_file(native, file)

@@ -81,12 +81,7 @@ def _load_public(path_or_hub_id, dtype, image_size, prompts) -> BaseModel:
     parts = chat.take_apart(found.processor)
     model = with_image_size(found.config, image_size)
     spoken = chat_prompts(
-        parts.start,
-        parts.reply,
-        parts.lead,
-        parts.end,
-        parts.again,
-        found.family.image_text,
+        **dataclasses.asdict(parts), image=found.family.image_text
     )
     hf = found.tokenizer
     tokenizer = tokenizers.Tokenizer(

@@ -24,18 +24,24 @@ LAST_MOVE = (
 
 
 def chat_prompts(
-    start: str, reply: str, lead: str, end: str, again: str, image: str
+    start: str,
+    see: str,
+    reply: str,
+    lead: str,
+    end: str,
+    again: str,
+    image: str,
 ) -> Prompts:
     """Prompts between the parts of a chat template; see `hub.chat.Chat`.
 
     Args:
-      start, reply, lead, end, again: of the template.
+      start, see, reply, lead, end, again: of the template.
       image: what the family writes around `<image>`.
     """
-    start, reply, again = (_plain(x) for x in (start, reply, again))
+    start, see, reply, again = map(_plain, (start, see, reply, again))
     picture = _plain(image).replace(IMAGE, "{image}")
     return Prompts(
-        describer=f"{start}{picture}\n{{question}} "
+        describer=f"{see}{picture}\n{{question}} "
         f"Answer in one or two words.{reply}",
         opening=start + RULES,
         candidate=f"Image {{number}}: {picture}\n",
@@ -48,7 +54,7 @@ def chat_prompts(
         end=end,
         gap="",
         lead=lead,
-        caption=f"{start}{picture}\nDescribe the image in detail.{reply}",
+        caption=f"{see}{picture}\nDescribe the image in detail.{reply}",
     )
 
 

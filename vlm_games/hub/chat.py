@@ -7,6 +7,7 @@ spoken to just as its makers' template would.
 """
 
 import dataclasses
+import os
 from typing import Any
 
 # Words that no template holds.
@@ -18,7 +19,8 @@ class Chat:
     """What the template writes around the words of both sides.
 
     Attributes:
-      start: before the user's first words.
+      start: before the user's first words; see: the same where an image comes
+        before them.
       reply: behind the user's words, for the model to answer.
       lead: with which the model's words begin (a space, or nothing).
       end: the token with which the model's words end.
@@ -26,6 +28,7 @@ class Chat:
     """
 
     start: str
+    see: str
     reply: str
     lead: str
     end: str
@@ -40,11 +43,15 @@ def take_apart(processor: Any) -> Chat:
         answer with no special token.
     """
 
-    def say(role, words):
-        return {"role": role, "content": [{"type": "text", "text": words}]}
+    def say(role, words, *images):
+        content = [*images, {"type": "text", "text": words}]
+        return {"role": role, "content": content}
 
     first, answer = say("user", USER), say("assistant", MODEL)
     asked = processor.apply_chat_template([first], add_generation_prompt=True)
+    shown = processor.apply_chat_template(
+        [say("user", USER, {"type": "image"})]
+    )
     talk = processor.apply_chat_template(
         [first, answer, say("user", AGAIN)], add_generation_prompt=True
     )
@@ -52,7 +59,7 @@ def take_apart(processor: Any) -> Chat:
     _, spoken, after = talk.partition(MODEL)
     between, heard, _ = after.partition(AGAIN)
     said = talk.partition(MODEL)[0].partition(USER)[2]
-    if not (found and spoken and heard and said.startswith(reply)):
+    if not (found and spoken and heard):
         raise ValueError(
             "The checkpoint's chat template drops or reorders what is said: "
             f"{talk!r}."
@@ -68,4 +75,7 @@ def take_apart(processor: Any) -> Chat:
             f"The checkpoint's chat template writes {before!r} between an "
             "answer and its end."
         )
-    return Chat(start, reply, said.removeprefix(reply), end, rest)
+    # Some write before a past answer what they do not before a new one.
+    lead = said.removeprefix(reply) if said.startswith(reply) else ""
+    see = os.path.commonprefix([asked, shown])
+    return Chat(start, see, reply, lead, end, rest)

@@ -14,6 +14,8 @@ ACTIVATIONS = {
     "relu": "relu",
 }
 
+DECODERS = ("llama", "mistral", "qwen2", "qwen3", "gemma3")
+
 
 def activation(name: str) -> str:
     """Our name of an activation.
@@ -49,13 +51,21 @@ def rope(fields: Mapping[str, Any], **changes) -> RopeConfig:
 
 
 def text(fields: Mapping[str, Any], **changes) -> TransformerConfig:
-    """The decoder of Llama, Mistral, Qwen2 or Qwen3, from `text_config`.
+    """The decoder, from `text_config`.
 
     Args:
       fields: as transformers completes them.
       changes: fields of TransformerConfig that differ in a family.
+
+    Raises:
+      ValueError: a decoder that is not among ours.
     """
     kind, depth = fields["model_type"], fields["num_hidden_layers"]
+    if not kind.startswith(DECODERS):
+        raise ValueError(
+            f"config.json asks for the language model {kind!r}; known are "
+            f"{', '.join(DECODERS)}."
+        )
     heads = fields["num_attention_heads"]
     head_dim = fields.get("head_dim") or fields["hidden_size"] // heads
     window = fields.get("sliding_window") or 0

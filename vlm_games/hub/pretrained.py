@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vlm_games.hub import pictures, processors, reading, weights
+from vlm_games.hub import pictures, processors, reading, saving, weights
 from vlm_games.hub.family import Family, find_family
+from vlm_games.hub.stored import INDEX, Stored, open_weights
 from vlm_games.models import packed, vlm
 from vlm_games.models.config import VLMConfig
 from vlm_games.sampling import session as sessions
@@ -39,7 +40,7 @@ class Pretrained:
     family: Family
     fields: Mapping[str, Any]
     processor: Any
-    stored: weights.Stored
+    stored: Stored
 
     @property
     def tokenizer(self):
@@ -155,10 +156,10 @@ class Pretrained:
                 f"{folder} is where this model was loaded from, and is still "
                 "read from while saving. Save it elsewhere."
             )
-        weights.save(folder, self.params, self.stored, self.family, self.config)
+        saving.save(folder, self.params, self.stored, self.family, self.config)
         for pattern in SIDE_FILES:
             for file in self.stored.folder.glob(pattern):
-                if file.name != weights.INDEX:
+                if file.name != INDEX:
                     shutil.copyfile(file, folder / file.name)
 
     def _batch(self, prompts: Sequence[reading.Prompt]):
@@ -225,7 +226,7 @@ def load_pretrained(
     fields = processors.load_config(folder)
     family = find_family(fields)
     config = dataclasses.replace(family.config(fields), dtype=dtype)
-    stored = weights.open_weights(folder, family)
+    stored = open_weights(folder, family)
     params = weights.load(stored, family, config, jnp.dtype(dtype), sharding)
     processor = processors.load_processor(folder, fields, family.processor)
     return Pretrained(config, params, family, fields, processor, stored)

@@ -8,9 +8,9 @@
     attach(params, adapters)   both in one tree: what the model computes with
     merge(params, adapters)    {..."query": {"kernel": W + alpha / r * A B}}
 
-Optimizer state and gradients belong to the adapters alone. Train on what
-`attach` gives: the gradient of A and B then never forms one of the size of
-W, and an update smaller than the spacing of a bfloat16 W still counts.
+Gradients and optimizer state belong to the adapters alone. `attach` is what to
+train and to play with: it copies no kernel, and the gradients of A and B are
+found without one of the size of W. `merge` is for saving a whole model.
 """
 
 import dataclasses

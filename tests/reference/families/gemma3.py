@@ -13,7 +13,8 @@ from transformers.models.gemma3.image_processing_pil_gemma3 import (
 from reference import common
 
 TEMPLATE = (
-    "{{ bos_token }}{% for m in messages %}<start_of_turn>{{ m['role'] }}\n"
+    "{{ bos_token }}{% for m in messages %}<start_of_turn>"
+    "{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n"
     "{% for c in m['content'] %}"
     "{% if c['type'] == 'image' %}<start_of_image>"
     "{% else %}{{ c['text'] | trim }}{% endif %}{% endfor %}"

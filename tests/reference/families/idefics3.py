@@ -93,8 +93,8 @@ def vision(**changes) -> dict:
         "intermediate_size": 48,
         "num_hidden_layers": 2,
         "num_attention_heads": 2,
-        "image_size": 16,
-        "patch_size": 4,
+        "image_size": 12,
+        "patch_size": 3,
         **changes,
     }
 
@@ -104,15 +104,15 @@ SHAPES = {
     "idefics3": lambda: build(
         text(),
         vision(),
-        {"side": 16, "size": {"longest_edge": 32}},
+        {"side": 12, "size": {"longest_edge": 24}},
         smol=False,
         scale_factor=2,
     ),
     # As SmolVLM: one tile, whose last pixels fill no patch; a tied head.
     "smolvlm": lambda: build(
         text(num_hidden_layers=3, rope_theta=1e5, tie_word_embeddings=True),
-        vision(image_size=26, num_hidden_layers=3, layer_norm_eps=1e-5),
-        {"side": 26, "do_image_splitting": False},
+        vision(image_size=20, num_hidden_layers=3, layer_norm_eps=1e-5),
+        {"side": 20, "do_image_splitting": False},
         smol=True,
         scale_factor=3,
         tie_word_embeddings=True,
@@ -120,9 +120,9 @@ SHAPES = {
     # Tiles smaller than the table of positions, which they spread over.
     "smolvlm_small_tiles": lambda: build(
         text(num_key_value_heads=4, head_dim=16, attention_bias=True),
-        vision(image_size=24, hidden_act="gelu"),
-        {"side": 16, "size": {"longest_edge": 32}},
+        vision(image_size=18, hidden_act="gelu"),
+        {"side": 12, "size": {"longest_edge": 24}},
         smol=True,
-        scale_factor=4,
+        scale_factor=2,
     ),
 }

@@ -16,10 +16,12 @@ from reference.families.llava import TEMPLATE, text, vision
 
 # Images come first, whatever their place in the message.
 MISTRAL_TEMPLATE = (
-    "{% for m in messages %}[INST] "
+    "{% for m in messages %}"
+    "{% set said = m['role'] == 'assistant' %}"
+    "{{ ' ' if said else '[INST] ' }}"
     "{% for c in m['content'] if c['type'] == 'image' %}<image>\n{% endfor %}"
-    "{% for c in m['content'] if c['type'] == 'text' %}{{ c['text'] }} "
-    "{% endfor %}[/INST]{% endfor %}"
+    "{% for c in m['content'] if c['type'] == 'text' %}{{ c['text'] }}"
+    "{% endfor %}{{ '</s>' if said else ' [/INST]' }}{% endfor %}"
 )
 
 
