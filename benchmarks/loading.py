@@ -12,8 +12,8 @@ tensor, in the file or as a param.
 """
 
 import bisect
-import itertools
 import json
+import math
 import pathlib
 import subprocess
 import sys
@@ -69,7 +69,8 @@ CASES = (
 
 def write_config(folder: pathlib.Path, itemsize: int) -> dict[str, tuple]:
     """Writes config.json of at least --gib; the tensors' shapes by name."""
-    for depth in itertools.count(1):
+
+    def shapes_of(depth: int) -> dict[str, tuple]:
         fields = {
             "model_type": "llava",
             "vision_config": VISION,
@@ -79,13 +80,17 @@ def write_config(folder: pathlib.Path, itemsize: int) -> dict[str, tuple]:
         (folder / "config.json").write_text(json.dumps(fields))
         family, config = read_config(folder)
         shapes = weights.abstract_params(config)
-        found = {
+        return {
             leaf.name: leaf.file_shape(shapes[path].shape)
             for path, leaf in family.leaves(config).items()
         }
-        size = sum(np.prod(shape) for shape in found.values()) * itemsize
-        if size >= _GIB.value * 2**30:
-            return found
+
+    one, two = (
+        itemsize * sum(math.prod(x) for x in shapes_of(depth).values())
+        for depth in (1, 2)
+    )
+    missing = max(_GIB.value * 2**30 - one, 0)
+    return shapes_of(1 + math.ceil(missing / (two - one)))
 
 
 def write_checkpoint(folder: pathlib.Path, dtype) -> int:
@@ -126,7 +131,9 @@ def load(folder: pathlib.Path, dtype: str, devices: int) -> dict[str, Any]:
     shapes = weights.abstract_params(config)
     stored = open_weights(folder, family)
     largest = max(
-        max(shape.size * np.dtype(dtype).itemsize, stored.read(leaf.name).nbytes)
+        max(
+            shape.size * np.dtype(dtype).itemsize, stored.read(leaf.name).nbytes
+        )
         for path, leaf in family.leaves(config).items()
         for shape in [shapes[path]]
     )
@@ -136,9 +143,7 @@ def load(folder: pathlib.Path, dtype: str, devices: int) -> dict[str, Any]:
         """Notes that all before are there; splits the longest axis."""
         shape = shapes[path].shape
         times.append(time.monotonic())
-        params.append(
-            params[-1] + shapes[path].size * np.dtype(dtype).itemsize
-        )
+        params.append(params[-1] + shapes[path].size * np.dtype(dtype).itemsize)
         if devices == 1:
             return None
         axes = [None] * len(shape)

@@ -21,5 +21,6 @@ def get_config() -> ml_collections.ConfigDict:
     c.game.judges = 0  # nobody judges but the Guesser
     c.game.credit = float("-inf")  # every turn of a won game
     c.game.balance = False
+    c.game.hindsight = False
     c.train.augment = 0.0
     return c

@@ -16,6 +16,8 @@ def get_config() -> ml_collections.ConfigDict:
     # A model directory of ours or of a public family, or a hub id; empty for
     # the shipped base.
     c.base = ""
+    # With a hub id: its config.json, beside this file, for --dry_run alone.
+    c.shape = ""
     c.dtype = "float32"  # or bfloat16: of params and computation
     c.image_size = 0  # side of the images in games, pixels; 0: the model's own
     # A folder of images, or "tfds:<name>:<split>" of a prepared dataset; empty
@@ -25,6 +27,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.play_images = 3_000  # of the rendered target domain
     c.prompts = ml_collections.ConfigDict()  # see games.prompts.Prompts
 
+    c.encode_images = 256  # images encoded at once, on all devices together
     c.score_rows = 64  # texts scored at once, per device
 
     c.play = ml_collections.ConfigDict()  # see games.protocol.GameSettings
@@ -52,6 +55,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.game.repeats = 0  # times the Guesser is asked again
     c.game.reshuffles = 0  # the same under other image orders
     c.game.credit = 0.3  # least credit of an answer to learn, nats
+    c.game.hindsight = True  # a wrong guess is learned as the target
     c.game.balance = True  # as many yes as no among them
 
     c.train = ml_collections.ConfigDict()
@@ -64,6 +68,21 @@ def get_config() -> ml_collections.ConfigDict:
     c.train.save_every = 40  # steps
     c.train.replay_images = 1_000  # of the source
     c.train.replay_answers = "own"  # the base's, or labels: the annotators'
+    c.train.remat = False  # gradients compute anew what they need: less memory
+    c.train.lora = ml_collections.ConfigDict()  # see training.lora.LoraConfig
+    c.train.lora.rank = 0  # 0: all params are trained
+    c.train.lora.alpha = 32.0
+    c.train.lora.targets = (
+        "query",
+        "key",
+        "value",
+        "out",
+        "up",
+        "down",
+        "gate",
+    )
+    c.train.lora.parts = ("decoder",)  # also connector, vision
+    c.train.lora.draw = "uniform"  # or normal
     c.train.rows = ml_collections.ConfigDict()  # of a micro-batch, per device
     c.train.rows.describer = 24
     c.train.rows.guesser = 6

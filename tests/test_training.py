@@ -83,7 +83,7 @@ def gradient_of(steps, params):
         step, optimizer, mesh = steps[devices]
         state = init_state(params, optimizer, mesh)
         batches, pixels = zip(*made, strict=True)
-        state, metrics = step(state, batches, pixels, KEY)
+        state, metrics = step(state, None, batches, pixels, KEY)
         moved = jax.tree.map(lambda x, y: x - y, params, state.params)
         return jax.device_get((moved, metrics))
 
@@ -195,7 +195,7 @@ def test_loss_falls_on_one_batch_without_recompiling(
     batch, images = batch_of(encoded, pixels, 8)
     losses = []
     for _ in range(25):
-        state, metrics = step(state, (batch,), (images,), KEY)
+        state, metrics = step(state, None, (batch,), (images,), KEY)
         losses.append(float(metrics["loss"]))
     assert losses[-1] < 0.2 * losses[0]
     assert int(state.step) == 25
@@ -208,7 +208,7 @@ def test_the_state_is_donated_but_not_the_params_it_was_made_from(
     step, optimizer, mesh = steps[1]
     state = init_state(params, optimizer, mesh)
     batch, images = batch_of(encoded, pixels)
-    step(state, (batch,), (images,), KEY)
+    step(state, None, (batch,), (images,), KEY)
     assert all(x.is_deleted() for x in jax.tree.leaves(state.params))
     assert not any(x.is_deleted() for x in jax.tree.leaves(params))
 

@@ -1,6 +1,7 @@
 """Fine-tunes on what a method chose and on replay of the source; resumable."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -21,7 +22,7 @@ from vlm_games.pretraining.examples import (
     game_row,
     probe_row,
 )
-from vlm_games.training import checkpoint, feed, step
+from vlm_games.training import checkpoint, feed, lora, step
 from vlm_games.workbench import Run
 
 
@@ -35,11 +36,13 @@ class Trainer:
 
     Attributes:
       optimizer, update: of training.step. replay: the source's streams.
+      adapters: if any, these are trained and all else is frozen.
     """
 
     optimizer: optax.GradientTransformation
     update: Callable
     replay: list[feed.Stream]
+    adapters: lora.LoraConfig | None
 
 
 def make_trainer(run: Run) -> Trainer:
@@ -48,16 +51,26 @@ def make_trainer(run: Run) -> Trainer:
     optimizer = step.make_optimizer(
         step.OptimizerConfig(c.learning_rate, c.steps, c.warmup, c.weight_decay)
     )
+    adapters, assemble = None, {}
+    if c.lora.rank:
+        adapters = lora.LoraConfig(**c.lora)
+        assemble = {"assemble": functools.partial(lora.attach, adapters)}
     update = step.make_train_step(
-        bench.model, optimizer, bench.mesh, AugmentConfig(strength=c.augment)
+        dataclasses.replace(bench.model, remat=c.remat),
+        optimizer,
+        bench.mesh,
+        AugmentConfig(strength=c.augment),
+        **assemble,
     )
-    return Trainer(optimizer, update, replay_streams(run))
+    return Trainer(optimizer, update, replay_streams(run), adapters)
 
 
 def replay_streams(run: Run) -> list[feed.Stream]:
     """Source examples, as the base was trained on, against forgetting."""
     c, bench = run.config.train, run.bench
     size = bench.model.vision.image_size
+    if not c.rows.replay_answer and not c.rows.replay_game:
+        return []
     source = RenderedSource("source/replay", c.replay_images, size)
     recipe, n = Recipe(**run.config.recipe), run.config.game.images
     rng = np.random.default_rng((run.config.seed, 77))
@@ -77,9 +90,11 @@ def replay_streams(run: Run) -> list[feed.Stream]:
     if c.replay_answers == "own":
         answers = answer_again(run, answers, source)
     several = [*many(game_row), *many(probe_row)]
+    made = {"replay_answer": (answers, 1), "replay_game": (several, n)}
     return [
-        stream(c, "replay_answer", answers, source, 1),
-        stream(c, "replay_game", several, source, n),
+        stream(c, name, examples, source, images)
+        for name, (examples, images) in made.items()
+        if c.rows[name]
     ]
 
 
@@ -132,14 +147,24 @@ def stream(config, name: str, examples, images, per_row: int) -> feed.Stream:
 def fine_tune(
     run: Run, arm: str, iteration: int, params, chosen: Selection, trainer
 ):
-    """Trains on the chosen examples and on replay; returns params."""
+    """Trains on the chosen examples and on replay; returns params.
+
+    If there is nothing to learn from, they are what they were.
+    """
     c, bench = run.config.train, run.bench
     streams = [
         stream(c, name, found, bench.images, len(found[0].images))
         for name, found in chosen.examples.items()
         if found and c.rows[name]
-    ] + [s for s in trainer.replay if s.shape.rows]
-    state = step.init_state(params, trainer.optimizer, bench.mesh)
+    ] + trainer.replay
+    if not streams:
+        logging.warning("%s %d: nothing to learn from", arm, iteration)
+        return params
+    trained, frozen = params, None
+    if trainer.adapters is not None:
+        key = fold(run.config.seed, iteration, 1001)
+        trained, frozen = lora.init(trainer.adapters, params, key), params
+    state = step.init_state(trained, trainer.optimizer, bench.mesh)
     folder = run.workdir.iteration(arm, iteration) / "training"
     done = checkpoint.latest(folder)
     if done is not None:
@@ -159,7 +184,7 @@ def fine_tune(
         # The last step's loss is read once the next one is on its way.
         before, (state, metrics) = (
             metrics,
-            trainer.update(state, batches, pixels, key),
+            trainer.update(state, frozen, batches, pixels, key),
         )
         if before is not None:
             check_finite(before, arm, iteration, number - 1)
@@ -169,7 +194,12 @@ def fine_tune(
             checkpoint.prune(folder, keep=number + 1)
     if metrics is not None:
         check_finite(metrics, arm, iteration, c.steps - 1)
-    return state.params
+    if trainer.adapters is None:
+        return state.params
+    # The whole model goes on; its adapters are kept for whoever wants them.
+    checkpoint.save(folder.parent / "adapters", state.params)
+    merge = jax.jit(lora.merge, static_argnums=0)
+    return merge(trainer.adapters, params, state.params)
 
 
 def check_finite(metrics, arm: str, iteration: int, number: int) -> None:

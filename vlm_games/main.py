@@ -1,14 +1,20 @@
-"""The entry point: `python -m vlm_games.main --config=... --workdir=...`."""
+"""The entry point: `python -m vlm_games.main --config=... --workdir=...`.
 
+With --dry_run it only tells how much memory the run would take.
+"""
+
+import pathlib
 import sys
 import time
 
+import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 from tqdm import tqdm
 
 from vlm_games.data.records import RecordError
 from vlm_games.data.workdir import Workdir, WorkdirError
+from vlm_games.dry_run import dry_run
 from vlm_games.fine_tune import DivergedError
 from vlm_games.report_run import finish
 from vlm_games.self_improve import self_improve
@@ -16,6 +22,11 @@ from vlm_games.workbench import Run, build
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only tell the memory it takes.")
+_DEVICES = flags.DEFINE_integer(
+    "devices", None, "Of a --dry_run; those that are there if not given.", 1
+)
+_MEMORY = flags.DEFINE_float("memory_gib", 80.0, "Of a device, in --dry_run.")
 
 # What a user can mend; anything else is a fault of ours and keeps its trace.
 USER_ERRORS = (
@@ -54,6 +65,8 @@ def main(argv) -> None:
         raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
+    if _DRY_RUN.value:
+        sys.exit(tell_memory(_CONFIG.value))
     started = time.time()
     config, workdir = _CONFIG.value, Workdir(_WORKDIR.value)
     bars = Bars()
@@ -70,6 +83,26 @@ def main(argv) -> None:
         sys.exit(f"vlm_games: {error}")
 
 
+def tell_memory(config) -> int:
+    """Prints the table of a dry run; exit status 1 if it does not fit."""
+    if _DEVICES.value:  # none that is there is touched
+        jax.config.update("jax_platforms", "cpu")
+    devices = _DEVICES.value or jax.device_count()
+    path = config_flags.get_config_filename(flags.FLAGS["config"])
+    folder = pathlib.Path(path).parent
+    try:
+        text, fits = dry_run(config, devices, folder, _MEMORY.value)
+    except USER_ERRORS as error:
+        sys.exit(f"vlm_games: {error}")
+    print(text)
+    return 0 if fits else 1
+
+
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["config", "workdir"])
+    flags.mark_flag_as_required("config")
+    flags.register_multi_flags_validator(
+        ["workdir", "dry_run"],
+        lambda given: given["workdir"] is not None or given["dry_run"],
+        message="--workdir must be given, unless with --dry_run.",
+    )
     app.run(main)

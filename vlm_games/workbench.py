@@ -95,7 +95,7 @@ def build(config) -> Setup:
     size = model.vision.image_size
     play, held, truth, skipped = _images(config, size)
     c = config.eval
-    engine = Engine(model, mesh)
+    engine = Engine(model, mesh, config.encode_images)
     bench = Workbench(
         config=config,
         model=model,

@@ -44,11 +44,16 @@ CONFIGS = {
 
 
 def draw(model) -> None:
-    """Puts drawn weights in the place of all A and B."""
+    """Puts drawn weights in the place of all A and B.
+
+    They are of the size that training gives them: far larger ones, and the
+    model amplifies float32's own rounding beyond the tests' tolerance.
+    """
     with torch.no_grad():
         for name, x in model.named_parameters():
             if ".lora_" in name:
-                x.copy_(torch.from_numpy(common.draw_weight(name, x.shape)))
+                drawn = common.draw_weight(name, x.shape)
+                x.copy_(0.3 * torch.from_numpy(drawn))
 
 
 def tidy(path: pathlib.Path) -> None:

@@ -9,7 +9,7 @@ game has ended takes the next game between turns.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import numpy as np
@@ -74,22 +74,11 @@ class Table:
         """`images` is the number in a game, N."""
         self.engine, self.tokenizer = engine, tokenizer
         self.prompts, self.settings = prompts, settings
-        opening = prompts.open_game(images, settings.style)
-        self._opening = prompts.gap.join([opening, prompts.next_cue(False)])
+        self._opening = opening(prompts, settings, images)
         self._trunk = prompts.describer_trunk()
         self._opening_length = self._length(self._opening, images)
         self._trunk_length = self._length(self._trunk, 1)
-        hear = len(tokenizer.encode(prompts.hear("", True)))
-        hear += settings.answer_tokens
-        turn = settings.guesser_tokens + hear + 4
-        self._capacity = (
-            _round_up(self._opening_length + (settings.turns + 1) * turn),
-            _round_up(
-                self._trunk_length
-                + (settings.turns if settings.remember else 1)
-                * (bucket(settings.guesser_tokens + 8) + hear)
-            ),
-        )
+        self._capacity = capacities(prompts, settings, images, self._length)
         vocabulary = engine.config.vocab_size
         # A model may have more embeddings than its tokenizer has words.
         forbidden = np.arange(vocabulary) >= len(tokenizer.hf)
@@ -331,6 +320,35 @@ class Table:
 
     def _turn_ids(self, seats, role: int) -> list[int]:
         return [0 if s is None else 2 * len(s.exchanges) + role for s in seats]
+
+
+def opening(prompts: Prompts, settings: GameSettings, images: int) -> str:
+    """What the Guesser reads before its first words."""
+    shown = prompts.open_game(images, settings.style)
+    return prompts.gap.join([shown, prompts.next_cue(False)])
+
+
+def capacities(
+    prompts: Prompts,
+    settings: GameSettings,
+    images: int,
+    length: Callable[[str, int], int],
+) -> tuple[int, int]:
+    """Tokens that a row of the Guesser's and of the Describer's cache holds.
+
+    Args:
+      images: in a game. length: tokens of a text with so many images in it.
+    """
+    hear = max(length(prompts.hear("", last), 0) for last in (False, True))
+    hear += settings.answer_tokens
+    turn = settings.guesser_tokens + hear + 4
+    start = length(opening(prompts, settings, images), images)
+    asked = bucket(settings.guesser_tokens + 8) + hear
+    questions = settings.turns if settings.remember else 1
+    return (
+        _round_up(start + (settings.turns + 1) * turn),
+        _round_up(length(prompts.describer_trunk(), 1) + questions * asked),
+    )
 
 
 def _round_up(length: int, multiple: int = 32) -> int:

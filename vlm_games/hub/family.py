@@ -74,9 +74,28 @@ class Family:
             name = re.sub(pattern, replacement, name)
         return name
 
+    def is_repeated(self, name: str, config: VLMConfig) -> bool:
+        """Whether a (renamed) tensor is the embedding a second time.
+
+        Some files keep the head of a model whose head is the embedding.
+        """
+        return config.tie_embeddings and name.endswith("lm_head.weight")
+
     def is_unused(self, name: str) -> bool:
         """Whether a (renamed) tensor takes no part in the computation."""
         return any(re.fullmatch(p, name) for p in self.unused)
+
+
+def known_families() -> dict[str, Family]:
+    """Every family in `families/`, by model_type."""
+    from vlm_games.hub import families
+
+    known = {}
+    for module in pkgutil.iter_modules(families.__path__):
+        name = f"{families.__name__}.{module.name}"
+        found = importlib.import_module(name).FAMILY
+        known |= {kind: found for kind in found.model_types}
+    return known
 
 
 def find_family(config: Mapping[str, Any]) -> Family:
@@ -85,18 +104,11 @@ def find_family(config: Mapping[str, Any]) -> Family:
     Raises:
       ValueError: there is none; the message lists those that there are.
     """
-    from vlm_games.hub import families
-
-    known = {}
-    for module in pkgutil.iter_modules(families.__path__):
-        name = f"{families.__name__}.{module.name}"
-        found = importlib.import_module(name).FAMILY
-        known |= {kind: found for kind in found.model_types}
-    kind = config.get("model_type")
+    known, kind = known_families(), config.get("model_type")
     if kind not in known:
         raise ValueError(
             f"config.json says model_type={kind!r}; supported are "
-            f"{', '.join(sorted(known))}. See docs/families.md for how to add "
-            "one."
+            f"{', '.join(sorted(known))}. See docs/adding-a-family.md for how "
+            "to add one."
         )
     return known[kind]

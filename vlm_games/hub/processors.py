@@ -16,11 +16,16 @@ def load_config(folder) -> dict[str, Any]:
       FileNotFoundError: there is no config.json.
       ValueError: transformers does not know its model_type.
     """
-    import transformers
-
     path = pathlib.Path(folder) / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} has no config.json.")
+    return read_config(path)
+
+
+def read_config(path: pathlib.Path) -> dict[str, Any]:
+    """As `load_config`, of a file of any name."""
+    import transformers
+
     fields = json.loads(path.read_text(encoding="utf-8"))
     try:
         kind = transformers.CONFIG_MAPPING[fields["model_type"]]

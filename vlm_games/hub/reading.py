@@ -4,6 +4,7 @@ Nothing here needs PyTorch or torchvision: image processors run on Pillow.
 """
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -54,8 +55,8 @@ class Reader:
             {"type": "image", "image": PIL image or path}.
 
         Raises:
-          ValueError: an image is given by address, or the processor made
-            another number of image tokens than the model does.
+          ValueError: an image is no PIL image and no file, or the processor
+            made another number of image tokens than the model does.
         """
         found = self.processor.apply_chat_template(
             [with_images(m) for m in messages],
@@ -89,17 +90,24 @@ def with_images(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _item(item: Mapping[str, Any]) -> dict[str, Any]:
-    if item["type"] != "image":
+    if item["type"] == "text":
         return dict(item)
     image = next((item[k] for k in ("image", "path") if k in item), None)
-    if image is None:
+    if item["type"] != "image" or image is None:
         raise ValueError(
-            f"An image is given as {sorted(item)}; expected "
-            '{"type": "image", "image": <PIL image or path>}. Images are not '
-            "fetched from the network."
+            f"A message holds {item['type']!r} given by {sorted(item)}; "
+            'expected {"type": "text", "text": ...} or '
+            '{"type": "image", "image": <PIL image or path>}.'
         )
-    key = "path" if isinstance(image, str) else "image"
-    return {"type": "image", key: image if key == "image" else str(image)}
+    if not isinstance(image, str | os.PathLike):
+        return {"type": "image", "image": image}
+    # transformers would fetch an address, and read a string as base64.
+    if not os.path.isfile(image):
+        raise ValueError(
+            f"There is no image file {str(image)[:200]!r}. Images are not "
+            "fetched from the network: give a path, or a PIL image."
+        )
+    return {"type": "image", "path": os.fspath(image)}
 
 
 def place(

@@ -48,7 +48,7 @@ def save(
     def everything():
         yield from tensors(params, leaves)
         for name in stored.names:
-            if name not in computed:
+            if name not in computed and not family.is_repeated(name, config):
                 yield name, stored.read(name)
 
     shards: list[dict[str, np.ndarray]] = [{}]

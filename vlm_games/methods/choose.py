@@ -58,8 +58,9 @@ def select(
         games = _sample(rng, games, budget["kept"])
         answers = _sample(rng, answers, budget["describer"])
     # A game can be kept for its answers though the Guesser named another
-    # image; its own words are then not to be learned.
-    guessed = [r for r in games if not as_main or r.outcome == "success"]
+    # image; it is then learned only if the target can be put in its place.
+    own = as_main and not config.hindsight
+    guessed = [r for r in games if not own or r.outcome == "success"]
     if budget is not None:
         guessed = _sample(rng, guessed, budget["guesser"])
     if arm == "shuffled":
@@ -68,7 +69,9 @@ def select(
         {
             "describer": describer_examples(answers, bench.prompts),
             "guesser": [
-                guesser_example(r, bench.prompts, bench.config.play)
+                guesser_example(
+                    r, bench.prompts, bench.config.play, config.hindsight
+                )
                 for r in guessed
             ],
         },
@@ -186,11 +189,15 @@ def describer_examples(
     ]
 
 
-def guesser_example(record: GameRecord, prompts: Prompts, rules) -> Example:
+def guesser_example(
+    record: GameRecord, prompts: Prompts, rules, hindsight: bool
+) -> Example:
     """A game as the Guesser saw it; its own words are learned.
 
     Args:
       rules: `config.play`; of these, `style` and `turns`.
+      hindsight: whether the target, which the game knows, is learned in the
+        place of a wrong guess. The summary before it is then only read.
     """
     opening = prompts.open_game(len(record.images), rules.style)
     pieces = [read(opening), read(prompts.next_cue(False))]
@@ -199,8 +206,12 @@ def guesser_example(record: GameRecord, prompts: Prompts, rules) -> Example:
         pieces.append(said(prompts.speak(turn.summary, move), 0.3))
         pieces.append(read(prompts.hear(turn.answer, number >= rules.turns)))
     if record.final_summary:  # else the guess was not spoken
-        guess = f"{prompts.guess} {record.guess + 1}"
-        pieces.append(said(prompts.speak(record.final_summary, guess)))
+        right = record.guess == record.target or not hindsight
+        named = record.guess if right else record.target
+        summary = prompts.gap.join([prompts.summed(record.final_summary), ""])
+        pieces.append(said(summary, 1.0 if right else 0.0))
+        guess = f"{prompts.guess} {named + 1}"
+        pieces.append(said(prompts.moved(guess)))
     return Example(record.images, tuple(pieces))
 
 

@@ -187,6 +187,8 @@ class VLMConfig:
       newline: whether the model has a learned token that ends a row of
         patches.
       dtype: computation dtype, "float32" or "bfloat16"; params keep theirs.
+      remat: whether gradients compute each block anew instead of keeping all
+        that it computed: less memory, about a third more time.
     """
 
     vocab_size: int
@@ -200,6 +202,7 @@ class VLMConfig:
     image_attention: str = "causal"
     newline: bool = False
     dtype: str = "float32"
+    remat: bool = False
 
     @property
     def tokens_per_image(self) -> int:

@@ -243,10 +243,14 @@ class Block(nn.Module):
 
 
 class Stack(nn.Module):
-    """`depth` blocks and, mostly, a final norm."""
+    """`depth` blocks and, mostly, a final norm.
+
+    With `remat` gradients keep what enters a block, and nothing within it.
+    """
 
     config: TransformerConfig
     dtype: jnp.dtype
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x_BxLxD, places: Places, layers=None, added=(), taps=()):
@@ -263,10 +267,11 @@ class Stack(nn.Module):
           D] of the taps).
         """
         c, updated, tapped = self.config, [], {}
+        make_block = nn.remat(Block) if self.remat else Block
         for i in range(c.depth):
             layer_cache = None if layers is None else layers[i]
             local = bool(c.local) and c.local[i]
-            block = Block(c, local, self.dtype, name=f"block_{i}")
+            block = make_block(c, local, self.dtype, name=f"block_{i}")
             x_BxLxD, layer_cache = block(x_BxLxD, places, layer_cache)
             if i < len(added):
                 x_BxLxD = x_BxLxD + added[i].astype(self.dtype)

@@ -31,6 +31,8 @@ class Patches:
       shares: float32 [N, P, K], of these rows in a patch's position.
       places: int32 [N, P, 2], row and column, for the rotary embedding.
       windows: int32 [N, P], which window a patch is in; -1 for padding.
+
+    All but `pixels` may be [1, P, ...] where every image is laid out alike.
     """
 
     pixels: jax.Array
@@ -119,17 +121,15 @@ def square_patches(config: VisionConfig, fold: int, pixels_NxHxWxC) -> Patches:
         q=config.patch_size,
     )
     layout = patch_layout(config, config.grid, config.grid, fold)
-    return Patches(
-        jnp.tile(x, config.frames),
-        *[jnp.broadcast_to(y, (len(x), *y.shape)) for y in layout],
-    )
+    return Patches(jnp.tile(x, config.frames), *[y[None] for y in layout])
 
 
 class VisionTower(nn.Module):
-    """A ViT: patches, positions, bidirectional blocks."""
+    """A ViT: patches, positions, bidirectional blocks; see `Stack`."""
 
     config: VisionConfig
     dtype: jnp.dtype
+    remat: bool = False
 
     @nn.compact
     def __call__(self, patches: Patches):
@@ -162,9 +162,8 @@ class VisionTower(nn.Module):
             real[:, :, None] & real[:, None, :],
             windows[:, :, None] == windows[:, None, :],
         )
-        x, _, deep = Stack(c.encoder, self.dtype, name="encoder")(
-            x, places, taps=c.deep
-        )
+        encoder = Stack(c.encoder, self.dtype, self.remat, name="encoder")
+        x, _, deep = encoder(x, places, taps=c.deep)
         skip = int(c.class_token)
         return x[:, skip:], tuple(y[:, skip:] for y in deep)
 

@@ -38,13 +38,13 @@ class VLM(nn.Module):
     def setup(self):
         c, dtype = self.config, self.config.compute_dtype
         width = c.decoder.width
-        self.vision = VisionTower(c.vision, dtype)
+        self.vision = VisionTower(c.vision, dtype, c.remat)
         self.connector = Connector(c.connector, width, dtype)
         self.deep = [
             Connector(c.deep_connector, width, dtype) for _ in c.vision.deep
         ]
         self.embed = nn.Embed(c.vocab_size, width, dtype=dtype)
-        self.decoder = Stack(c.decoder, dtype)
+        self.decoder = Stack(c.decoder, dtype, c.remat)
         if not c.tie_embeddings:
             self.head = nn.Dense(c.vocab_size, use_bias=False, dtype=dtype)
         if c.newline:

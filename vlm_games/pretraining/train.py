@@ -141,7 +141,7 @@ def train(c, output: str) -> None:
     key = jax.random.key(c.seed)
     bar = tqdm(feed(maker, c, total), total=total, unit="step")
     for number, (batches, pixels) in enumerate(bar):
-        state, metrics = update(state, batches, pixels, key)
+        state, metrics = update(state, None, batches, pixels, key)
         if number % 50 == 49:
             loss, right = float(metrics["loss"]), float(metrics["accuracy"])
             bar.set_postfix(loss=f"{loss:.3f}", right=f"{right:.3f}")

@@ -69,8 +69,9 @@ class Engine:
     size. Row numbers given to `admit` count within a device.
     """
 
-    def __init__(self, config: VLMConfig, mesh: Mesh):
-        self.config, self.mesh = config, mesh
+    def __init__(self, config: VLMConfig, mesh: Mesh, images: int = 256):
+        """`images` encoded at once, on all devices together."""
+        self.config, self.mesh, self._images = config, mesh, images
         self.devices = mesh.size
         rows, whole = P("data"), P()
 
@@ -113,11 +114,11 @@ class Engine:
             )
         return self._init(rows, capacity)
 
-    def encode(self, params, pixels: np.ndarray, chunk: int = 256):
+    def encode(self, params, pixels: np.ndarray, chunk: int | None = None):
         """Image tokens [N * T, D] of uint8 [N, H, W, 3], on every device."""
         if not len(pixels):
             raise ValueError("There are no images to encode.")
-        chunk = max(chunk // self.devices, 1) * self.devices
+        chunk = max((chunk or self._images) // self.devices, 1) * self.devices
         parts = []
         for start in range(0, len(pixels), chunk):
             part = pixels[start : start + chunk]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,8 @@ class TrainState:
     """All that an update reads and writes.
 
     Attributes:
-      params: float32 pytree.
+      params: float32 pytree, all that is trained: the model's params or their
+        adapters.
       opt_state: Optax state of the same structure.
       step: int32, updates done.
     """
@@ -95,25 +97,33 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
     augmentation: AugmentConfig,
+    assemble: Callable = lambda frozen, trained: trained,
 ):
-    """Builds `step(state, batches, pixels, key) -> (state, metrics)`.
+    """Builds `step(state, frozen, batches, pixels, key) -> (state, metrics)`.
 
     `batches` and `pixels` are tuples of equal length: micro-batches, each of
     its own fixed shape, whose gradients are summed before the update. Rows
     and images are split over the mesh axis "data"; each shard's image slots
     count within the shard. `metrics` has float32 `loss`, `accuracy` (of the
     learned tokens) and `grad_norm`. The state is donated.
+
+    `assemble` makes the model's params of `frozen`, which gets no gradient and
+    no optimizer memory, and of what is trained; by default all is trained and
+    `frozen` is None.
     """
 
-    def gradients(params, batches, pixels, key):
+    def loss_of(trained, frozen, batch, images):
+        return cross_entropy(config, assemble(frozen, trained), batch, images)
+
+    def gradients(trained, frozen, batches, pixels, key):
         """Per device: local sums, then one psum over "data"."""
         key = jax.random.fold_in(key, jax.lax.axis_index("data"))
         total = None
         for i, (batch, images) in enumerate(zip(batches, pixels, strict=True)):
             images = augment(jax.random.fold_in(key, i), images, augmentation)
-            (loss, sums), grads = jax.value_and_grad(
-                functools.partial(cross_entropy, config), has_aux=True
-            )(params, batch, images)
+            (loss, sums), grads = jax.value_and_grad(loss_of, has_aux=True)(
+                trained, frozen, batch, images
+            )
             part = (loss, sums, grads)
             total = (
                 part if total is None else jax.tree.map(jnp.add, total, part)
@@ -123,7 +133,7 @@ def make_train_step(
     sharded = jax.shard_map(
         gradients,
         mesh=mesh,
-        in_specs=(P(), P("data"), P("data"), P()),
+        in_specs=(P(), P(), P("data"), P("data"), P()),
         out_specs=P(),
         # Gradients are summed by hand, above: without varying-axis types the
         # transpose would not add a second psum.
@@ -131,9 +141,9 @@ def make_train_step(
     )
 
     @functools.partial(jax.jit, donate_argnums=0)
-    def step(state: TrainState, batches, pixels, key):
+    def step(state: TrainState, frozen, batches, pixels, key):
         key = jax.random.fold_in(key, state.step)
-        loss, sums, grads = sharded(state.params, batches, pixels, key)
+        loss, sums, grads = sharded(state.params, frozen, batches, pixels, key)
         weight = jnp.maximum(sums["weight"], 1e-6)
         grads = jax.tree.map(lambda g: g / weight, grads)
         updates, opt_state = optimizer.update(

@@ -63,7 +63,12 @@ FAMILY = Family(
     config=config,
     leaves=where,
     pictures=read,
-    rename=((r"^vision_tower\.vision_model\.", "vision_tower."),),
+    rename=(
+        (r"^model\.language_model\.", "language_model.model."),
+        (r"^model\.", ""),
+        (r"^lm_head\.", "language_model.lm_head."),
+        (r"^vision_tower\.vision_model\.", "vision_tower."),
+    ),
     # Blocks behind the chosen hidden state, and the norm after them.
     unused=(
         r"vision_tower\.encoder\.layers\..*",

@@ -1,0 +1,117 @@
+"""A run's improved model as a directory of its base's own format.
+
+    python -m vlm_games.export --workdir=/tmp/run --output=/tmp/improved
+
+Of a public family: what transformers and vLLM open; with --adapters what PEFT
+opens. Of ours: what `config.base` takes.
+"""
+
+import json
+import pathlib
+import shutil
+import sys
+
+import jax
+from absl import app, flags
+
+from vlm_games.base_model import SHIPPED, is_public
+from vlm_games.hub import peft
+from vlm_games.hub.pretrained import find_folder, load_pretrained
+from vlm_games.models.checkpoint import WEIGHTS, load_model, save_model
+from vlm_games.training import checkpoint, lora
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder to write.")
+_ARM = flags.DEFINE_string("arm", "main", "Arm of the run.")
+_ITERATION = flags.DEFINE_integer("iteration", None, "The last if not given.")
+_ADAPTERS = flags.DEFINE_bool(
+    "adapters", False, "Only the adapters, in PEFT's format."
+)
+
+
+def find_iteration(workdir, arm: str, iteration: int | None) -> pathlib.Path:
+    """Folder of a finished iteration.
+
+    Raises:
+      FileNotFoundError: the run has none such.
+    """
+    found = sorted(pathlib.Path(workdir).glob(f"arms/{arm}/iter_*/checkpoint"))
+    done = [path.parent for path in found if checkpoint.exists(path)]
+    if iteration is not None:
+        done = [path for path in done if path.name == f"iter_{iteration:03d}"]
+    if not done:
+        what = "a" if iteration is None else f"{iteration} as a"
+        raise FileNotFoundError(
+            f"{workdir} holds no {what} finished iteration of arm {arm!r}."
+        )
+    return done[-1]
+
+
+def export(folder: pathlib.Path, config: dict, output, adapters: bool) -> None:
+    """Writes the model of an iteration, or its adapters.
+
+    Args:
+      folder: of the iteration. config: the run's, from its config.json.
+
+    Raises:
+      ValueError: adapters of a run that trained none, of a base of ours, or
+        of a later iteration, whose adapters belong to the model before it.
+    """
+    path = find_folder(config["base"] or SHIPPED)
+    if adapters:
+        return _export_adapters(folder, config, path, output)
+    if is_public(path):
+        vlm = load_pretrained(path, config["dtype"])
+        vlm.params = checkpoint.load(folder / "checkpoint", vlm.params)
+        return vlm.save_pretrained(output)
+    model, params = load_model(path)
+    params = jax.tree.map(lambda x: x.astype(config["dtype"]), params)
+    save_model(output, model, checkpoint.load(folder / "checkpoint", params))
+    for file in path.iterdir():
+        if (
+            file.name != WEIGHTS
+            and not (pathlib.Path(output) / file.name).exists()
+        ):
+            shutil.copyfile(file, pathlib.Path(output) / file.name)
+    return None
+
+
+def _export_adapters(folder, config: dict, path, output) -> None:
+    if not config["train"]["lora"]["rank"] or not is_public(path):
+        raise ValueError(
+            "There are no adapters for PEFT: the run trained none "
+            "(config.train.lora.rank=0), or its base is of no public family."
+        )
+    if config["train"]["start"] == "last" and folder.name != "iter_001":
+        raise ValueError(
+            f"The adapters of {folder.name} belong to the model of the "
+            "iteration before, not to the base: export the whole model, or run "
+            "with config.train.start='base'."
+        )
+    vlm = load_pretrained(path, config["dtype"])
+    fields = dict(config["train"]["lora"])
+    fields |= {k: tuple(fields[k]) for k in ("targets", "parts")}
+    lora_config = lora.LoraConfig(**fields)
+    like = lora.init(lora_config, vlm.params, jax.random.key(0))
+    found = checkpoint.load(folder / "adapters", like)
+    peft.save_adapters(
+        output, lora_config, found, vlm.config, vlm.family, vlm.stored
+    )
+
+
+def main(argv) -> None:
+    del argv
+    try:
+        folder = find_iteration(_WORKDIR.value, _ARM.value, _ITERATION.value)
+        config = json.loads(
+            (pathlib.Path(_WORKDIR.value) / "config.json").read_text()
+        )
+        export(folder, config, _OUTPUT.value, _ADAPTERS.value)
+    except (OSError, ValueError) as error:
+        sys.exit(f"vlm_games: {error}")
+    print(f"{folder} as {_OUTPUT.value}")
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["workdir", "output"])
+    app.run(main)

@@ -1,0 +1,173 @@
+"""What a config asks for, told without weights, tokenizer or images."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Callable, Mapping
+
+import jax
+
+from vlm_games.base_model import SHIPPED, with_image_size
+from vlm_games.data.tokenizer import load_tokenizer
+from vlm_games.games.chat_prompts import chat_prompts
+from vlm_games.games.play import capacities, opening
+from vlm_games.games.prompts import Prompts
+from vlm_games.games.protocol import GameSettings
+from vlm_games.hub import processors, weights
+from vlm_games.hub.chat import Chat
+from vlm_games.hub.family import find_family
+from vlm_games.models.checkpoint import CONFIG
+from vlm_games.models.config import VLMConfig
+
+# Characters of a token of English, rather too few.
+CHARACTERS = 3
+# Stands for any chat template: what it writes is short beside the prompts.
+CHAT = Chat(
+    start="<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+    "<|im_start|>user\n",
+    see="<|im_start|>user\n",
+    reply="<|im_end|>\n<|im_start|>assistant\n",
+    lead="",
+    end="<|im_end|>",
+    again="<|im_end|>\n<|im_start|>user\n",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A config and what follows from it.
+
+    Attributes:
+      config: ConfigDict. devices: that share the work.
+      model: architecture, at the games' image size.
+      prompts: of both roles.
+      shapes: of all params by path, in the dtype that they will have.
+      words: (text without images) -> tokens.
+    """
+
+    config: object
+    devices: int
+    model: VLMConfig
+    prompts: Prompts
+    shapes: Mapping[str, jax.ShapeDtypeStruct]
+    words: Callable[[str], int]
+
+    @property
+    def settings(self) -> GameSettings:
+        """How games are played."""
+        return GameSettings(**self.config.play)
+
+    @property
+    def images(self) -> int:
+        """Images in a game."""
+        return self.config.game.images
+
+    @property
+    def slots(self) -> int:
+        """Games at once on one device."""
+        return self.settings.slots // self.devices
+
+    @property
+    def models(self) -> int:
+        """Base and latest; of a single iteration they are one and the same."""
+        return min(self.config.iterations, 2)
+
+    def length(self, text: str, images: int) -> int:
+        """Tokens of a text with so many images in it."""
+        expand = self.model.tokens_per_image - 1
+        return self.words(text) + images * expand
+
+    def capacities(self) -> tuple[int, int]:
+        """Of a row of the Guesser's and of the Describer's cache, tokens."""
+        return capacities(self.prompts, self.settings, self.images, self.length)
+
+    def opening(self) -> int:
+        """What the Guesser reads at once, tokens."""
+        text = opening(self.prompts, self.settings, self.images)
+        return self.length(text, self.images)
+
+    def longest(self) -> dict[str, int]:
+        """The most tokens that an example of a stream can have."""
+        c = self.settings
+        ask = self.length(self.prompts.question_only(""), 0)
+        branch = c.guesser_tokens + ask + c.answer_tokens
+        trunk = self.length(self.prompts.describer_trunk(), 1)
+        # Of the Describer's, up to four questions go into one.
+        return {
+            "describer": trunk + 4 * branch,
+            "guesser": self.capacities()[0],
+        }
+
+    def image_counts(self) -> tuple[int, int]:
+        """Images to play on and held out; see `workbench.build`.
+
+        Of a dataset of TFDS as many are assumed as of the rendered world.
+        """
+        folder = pathlib.Path(self.config.images)
+        if not self.config.images or not folder.is_dir():
+            return self.config.play_images, self.config.eval.target_images
+        total = sum(path.is_file() for path in folder.rglob("*"))
+        held = -(-total // max(min(5, total // self.images), 1))
+        return total - held, held
+
+
+def make_plan(config, devices: int, folder) -> Plan:
+    """Finds the architecture that `config.base` names.
+
+    Args:
+      devices: that the run would have. folder: of the config file.
+
+    Raises:
+      ValueError: `config.base` is no directory and `config.shape` is empty, or
+        a field does not suit the model or the devices.
+      FileNotFoundError: the file that `config.shape` names is missing.
+    """
+    if config.play.slots % devices:
+        raise ValueError(
+            f"config.play.slots={config.play.slots} games do not split over "
+            f"{devices} devices."
+        )
+    path = find_config(config, pathlib.Path(folder))
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    if "model_type" in fields:
+        fields = processors.read_config(path)
+        family = find_family(fields)
+        model = family.config(fields)
+        parts = dataclasses.asdict(CHAT)
+        prompts = chat_prompts(**parts, image=family.image_text)
+        words = guess_words
+    else:
+        model, prompts = VLMConfig.from_dict(fields), Prompts()
+        tokenizer = load_tokenizer(str(path.parent))
+
+        def words(text):
+            return len(tokenizer.encode(text))
+
+    model = dataclasses.replace(model, dtype=config.dtype)
+    model = with_image_size(model, config.image_size)
+    prompts = dataclasses.replace(prompts, **config.prompts)
+    shapes = {
+        path: jax.ShapeDtypeStruct(x.shape, model.compute_dtype)
+        for path, x in weights.abstract_params(model).items()
+    }
+    return Plan(config, devices, model, prompts, shapes, words)
+
+
+def guess_words(text: str) -> int:
+    """Tokens of a text, rather too many, where no tokenizer is at hand."""
+    return -(-len(text) // CHARACTERS)
+
+
+def find_config(config, folder: pathlib.Path) -> pathlib.Path:
+    """config.json of the base, or the copy of it beside the config file."""
+    path = pathlib.Path(config.base or SHIPPED) / CONFIG
+    if path.is_file():
+        return path
+    if not config.shape:
+        raise ValueError(
+            f"config.base={config.base!r} is no directory with a {CONFIG}, and "
+            "config.shape is empty. Name a copy of the checkpoint's "
+            f"{CONFIG} there, such as 'models/llava-1.5-7b.json', by its place "
+            "beside the config file."
+        )
+    return folder / config.shape
