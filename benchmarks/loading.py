@@ -4,8 +4,8 @@
 
 Random checkpoints of LLaVA's shape, --gib at least, in shards with an index,
 are written to a temporary directory. Each case loads one in a process of its
-own. While it loads, the memory that is the process's own (RssAnon in
-/proc/<pid>/status; pages of the mapped files are not, they can be dropped at
+own. While it loads, the memory that is the process's own (RssAnon and RssShmem
+in /proc/<pid>/status; pages of the mapped files are not, they can be dropped at
 any time) is read every millisecond. Less what was there before, and less the
 params loaded by then, this is the extra memory; it is set against the largest
 tensor, in the file or as a param.
@@ -164,13 +164,14 @@ def load(folder: pathlib.Path, dtype: str, devices: int) -> dict[str, Any]:
 
 
 def own_memory(pid) -> int:
-    """RssAnon of a process, bytes; 0 if it has ended."""
+    """RssAnon and RssShmem of a process, bytes; 0 if it has ended."""
     try:
         text = pathlib.Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return 0
-    found = [x for x in text.splitlines() if x.startswith("RssAnon")]
-    return int(found[0].split()[1]) << 10 if found else 0
+    lines = [line.split() for line in text.splitlines()]
+    own = [int(x[1]) for x in lines if x[0] in ("RssAnon:", "RssShmem:")]
+    return sum(own) << 10
 
 
 # The parent -------------------------------------------------------------------

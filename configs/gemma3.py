@@ -1,6 +1,6 @@
 """Gemma 3 4B: 256 tokens an image, 4 images a game.
 
-    python -m vlm_games.main --config=configs/gemma3.py --workdir=/tmp/gemma3
+    python -m vlm_games.main --config=configs/gemma3.py --workdir=/tmp/run
 
 MEMORY
 """
@@ -35,6 +35,6 @@ def get_config(hardware: str = "gpu-80gb") -> ml_collections.ConfigDict:
     c = runpy.run_path(str(public))["build"](FITS, hardware)
     c.base = "google/gemma-3-4b-it"
     c.shape = "models/gemma-3-4b.json"
-    c.train.lengths.describer = 0
-    c.train.lengths.guesser = 0
+    c.train.lengths.describer = 832
+    c.train.lengths.guesser = 2240
     return c

@@ -1,6 +1,6 @@
 """LLaVA-1.5 7B: 576 tokens an image, 4 images a game.
 
-    python -m vlm_games.main --config=configs/llava.py --workdir=/tmp/llava
+    python -m vlm_games.main --config=configs/llava.py --workdir=/tmp/run
 
 MEMORY
 """
@@ -20,7 +20,7 @@ FITS = {
         "train.rows.guesser": 2,
     },
     "v5p-32": {
-        "play.slots": 64,
+        "play.slots": 80,
         "encode_images": 1024,
         "score_rows": 32,
         "train.rows.describer": 8,
@@ -35,6 +35,6 @@ def get_config(hardware: str = "gpu-80gb") -> ml_collections.ConfigDict:
     c = runpy.run_path(str(public))["build"](FITS, hardware)
     c.base = "llava-hf/llava-1.5-7b-hf"
     c.shape = "models/llava-1.5-7b.json"
-    c.train.lengths.describer = 0
-    c.train.lengths.guesser = 0
+    c.train.lengths.describer = 1152
+    c.train.lengths.guesser = 3456
     return c

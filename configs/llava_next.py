@@ -1,6 +1,6 @@
 """LLaVA-1.6 Mistral 7B: 576 tokens an image, 4 images a game.
 
-    python -m vlm_games.main --config=configs/llava_next.py --workdir=/tmp/llava_next
+    python -m vlm_games.main --config=configs/llava_next.py --workdir=/tmp/run
 
 MEMORY
 """
@@ -13,7 +13,7 @@ import ml_collections
 # Fields that make it fit; rows are per device, slots and images of them all.
 FITS = {
     "gpu-80gb": {
-        "play.slots": 8,
+        "play.slots": 4,
         "encode_images": 64,
         "score_rows": 32,
         "train.rows.describer": 8,
@@ -35,6 +35,6 @@ def get_config(hardware: str = "gpu-80gb") -> ml_collections.ConfigDict:
     c = runpy.run_path(str(public))["build"](FITS, hardware)
     c.base = "llava-hf/llava-v1.6-mistral-7b-hf"
     c.shape = "models/llava-v1.6-mistral-7b.json"
-    c.train.lengths.describer = 0
-    c.train.lengths.guesser = 0
+    c.train.lengths.describer = 1152
+    c.train.lengths.guesser = 3456
     return c

@@ -1,6 +1,6 @@
 """LLaVA-OneVision 0.5B: 729 tokens an image, 4 images a game.
 
-    python -m vlm_games.main --config=configs/llava_onevision.py --workdir=/tmp/llava_onevision
+    python -m vlm_games.main --config=configs/llava_onevision.py --workdir=/tmp/run
 
 MEMORY
 """
@@ -15,21 +15,21 @@ FITS = {
     "gpu-80gb": {
         "play.slots": 32,
         "encode_images": 64,
-        "score_rows": 32,
+        "score_rows": 16,
         "train.rows.describer": 16,
         "train.rows.guesser": 4,
     },
     "v5e-8": {
         "play.slots": 32,
         "encode_images": 64,
-        "score_rows": 8,
+        "score_rows": 4,
         "train.rows.describer": 4,
         "train.rows.guesser": 1,
     },
     "v5p-32": {
         "play.slots": 512,
         "encode_images": 1024,
-        "score_rows": 32,
+        "score_rows": 16,
         "train.rows.describer": 16,
         "train.rows.guesser": 4,
     },
@@ -42,6 +42,6 @@ def get_config(hardware: str = "gpu-80gb") -> ml_collections.ConfigDict:
     c = runpy.run_path(str(public))["build"](FITS, hardware)
     c.base = "llava-hf/llava-onevision-qwen2-0.5b-ov-hf"
     c.shape = "models/llava-onevision-qwen2-0.5b.json"
-    c.train.lengths.describer = 0
-    c.train.lengths.guesser = 0
+    c.train.lengths.describer = 1280
+    c.train.lengths.guesser = 4096
     return c

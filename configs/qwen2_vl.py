@@ -1,6 +1,6 @@
 """Qwen2-VL 2B: 144 tokens an image, 4 images a game.
 
-    python -m vlm_games.main --config=configs/qwen2_vl.py --workdir=/tmp/qwen2_vl
+    python -m vlm_games.main --config=configs/qwen2_vl.py --workdir=/tmp/run
 
 MEMORY
 """
@@ -13,7 +13,7 @@ import ml_collections
 # Fields that make it fit; rows are per device, slots and images of them all.
 FITS = {
     "gpu-80gb": {
-        "play.slots": 64,
+        "play.slots": 128,
         "encode_images": 128,
         "score_rows": 32,
         "train.rows.describer": 16,
@@ -27,7 +27,7 @@ FITS = {
         "train.rows.guesser": 1,
     },
     "v5p-32": {
-        "play.slots": 1024,
+        "play.slots": 2048,
         "encode_images": 1024,
         "score_rows": 32,
         "train.rows.describer": 16,
@@ -43,6 +43,6 @@ def get_config(hardware: str = "gpu-80gb") -> ml_collections.ConfigDict:
     c.base = "Qwen/Qwen2-VL-2B-Instruct"
     c.shape = "models/qwen2-vl-2b.json"
     c.image_size = 336  # 12 x 12 image tokens of 28 pixels; any multiple of 28
-    c.train.lengths.describer = 0
-    c.train.lengths.guesser = 0
+    c.train.lengths.describer = 704
+    c.train.lengths.guesser = 1728
     return c

@@ -1,6 +1,6 @@
 """Qwen3-VL 2B: 144 tokens an image, 4 images a game.
 
-    python -m vlm_games.main --config=configs/qwen3_vl.py --workdir=/tmp/qwen3_vl
+    python -m vlm_games.main --config=configs/qwen3_vl.py --workdir=/tmp/run
 
 MEMORY
 """
@@ -20,7 +20,7 @@ FITS = {
         "train.rows.guesser": 8,
     },
     "v5e-8": {
-        "play.slots": 32,
+        "play.slots": 16,
         "encode_images": 64,
         "score_rows": 4,
         "train.rows.describer": 2,
@@ -43,6 +43,6 @@ def get_config(hardware: str = "gpu-80gb") -> ml_collections.ConfigDict:
     c.base = "Qwen/Qwen3-VL-2B-Instruct"
     c.shape = "models/qwen3-vl-2b.json"
     c.image_size = 384  # 12 x 12 image tokens of 32 pixels; any multiple of 32
-    c.train.lengths.describer = 0
-    c.train.lengths.guesser = 0
+    c.train.lengths.describer = 704
+    c.train.lengths.guesser = 1728
     return c

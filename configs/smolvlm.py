@@ -1,6 +1,6 @@
 """SmolVLM 256M: 64 tokens an image, 4 images a game.
 
-    python -m vlm_games.main --config=configs/smolvlm.py --workdir=/tmp/smolvlm
+    python -m vlm_games.main --config=configs/smolvlm.py --workdir=/tmp/run
 
 MEMORY
 """
@@ -13,11 +13,11 @@ import ml_collections
 # Fields that make it fit; rows are per device, slots and images of them all.
 FITS = {
     "gpu-80gb": {
-        "play.slots": 128,
+        "play.slots": 256,
         "encode_images": 128,
         "score_rows": 64,
-        "train.rows.describer": 16,
-        "train.rows.guesser": 8,
+        "train.rows.describer": 32,
+        "train.rows.guesser": 16,
     },
     "v5e-8": {
         "play.slots": 256,
@@ -27,11 +27,11 @@ FITS = {
         "train.rows.guesser": 2,
     },
     "v5p-32": {
-        "play.slots": 2048,
+        "play.slots": 4096,
         "encode_images": 1024,
         "score_rows": 64,
-        "train.rows.describer": 16,
-        "train.rows.guesser": 8,
+        "train.rows.describer": 32,
+        "train.rows.guesser": 16,
     },
 }
 
@@ -42,6 +42,6 @@ def get_config(hardware: str = "gpu-80gb") -> ml_collections.ConfigDict:
     c = runpy.run_path(str(public))["build"](FITS, hardware)
     c.base = "HuggingFaceTB/SmolVLM-256M-Instruct"
     c.shape = "models/smolvlm-256m.json"
-    c.train.lengths.describer = 0
-    c.train.lengths.guesser = 0
+    c.train.lengths.describer = 640
+    c.train.lengths.guesser = 1472
     return c

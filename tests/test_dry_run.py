@@ -114,6 +114,7 @@ def test_caches_are_as_long_as_a_table_makes_them(scenes, base):
 def test_what_is_trained_takes_the_bytes_that_are_allocated(scenes, base, rank):
     config = scenes.config.copy_and_resolve_references()
     config.train.lora.rank = rank
+    config.train.lora.targets = ("query", "up")
     plan = dataclasses.replace(scenes, config=config)
     trained, c = base[1], config.train
     if rank:

@@ -40,9 +40,7 @@ class Case:
 @pytest.fixture(scope="module", params=NAMES)
 def case(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
-    shutil.copytree(
-        common.FOLDER / request.param, folder, dirs_exist_ok=True
-    )
+    shutil.copytree(common.FOLDER / request.param, folder, dirs_exist_ok=True)
     common.write_weights(folder)
     inputs, expected = [{}, {}, {}], [{}, {}, {}]
     with np.load(folder / "reference.npz") as arrays:
@@ -61,14 +59,16 @@ def prompts(case):
     return [case.vlm.reader.prompt(found) for found in case.inputs]
 
 
-def test_logits_of_a_ragged_batch(case, prompts):
+def test_logits_of_a_ragged_batch(case, prompts, record_property):
     for found, expected in zip(
         case.vlm.prompt_logits(prompts), case.expected, strict=True
     ):
-        assert relative_error(found, expected["logits"]) < TOLERANCE
+        error = relative_error(found, expected["logits"])
+        record_property("logits", error)
+        assert error < TOLERANCE
 
 
-def test_vision_tower(case, prompts):
+def test_vision_tower(case, prompts, record_property):
     depth = case.vlm.config.vision.encoder.depth
     class_token = case.vlm.config.vision.class_token
     for prompt, expected in zip(prompts, case.expected, strict=True):
@@ -82,7 +82,9 @@ def test_vision_tower(case, prompts):
         order = pictures.by_window(prompt.pictures)
         if not case.vlm.family.folded:
             order = pictures.raster(prompt.pictures)
-        assert relative_error(found[order], block) < TOLERANCE
+        error = relative_error(found[order], block)
+        record_property("vision", error)
+        assert error < TOLERANCE
 
 
 def test_greedy_tokens(case, prompts):

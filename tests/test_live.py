@@ -2,7 +2,9 @@
 
 Skipped where the extra `reference` is not installed; `test_families.py` then
 compares with what was committed. This one also sees what a committed file
-cannot: that our output opens there, and how far bfloat16 goes astray there.
+cannot: that our output opens there, and how far bfloat16 goes astray there. The
+figures: `python -m pytest tests/test_live.py --junitxml=/tmp/live.xml -o
+junit_family=xunit1`.
 """
 
 import dataclasses
@@ -95,12 +97,14 @@ def test_every_kind_of_model_is_here():
     assert compared == set(known_families())
 
 
-def test_float32(case):
+def test_float32(case, record_property):
     vlm = load_pretrained(case.folder, "float32")
-    assert relative_error(our_logits(vlm, case), case.logits) < TOLERANCE
+    error = relative_error(our_logits(vlm, case), case.logits)
+    record_property("float32", error)
+    assert error < TOLERANCE
 
 
-def test_the_reference_opens_what_we_save(case, tmp_path):
+def test_the_reference_opens_what_we_save(case, tmp_path, record_property):
     """A model that has changed: what is there would not pass for it."""
     vlm = load_pretrained(case.folder, "float32")
     vlm.params = jax.tree.map(lambda x: x * np.float32(0.9), vlm.params)
@@ -111,12 +115,15 @@ def test_the_reference_opens_what_we_save(case, tmp_path):
         tmp_path, dtype=torch.float32, output_loading_info=True
     )
     assert not any(told.values()), told
-    found = reference_logits(model.eval(), case.inputs)
-    assert relative_error(ours, found) < TOLERANCE
+    error = relative_error(ours, reference_logits(model.eval(), case.inputs))
+    record_property("saved", error)
+    assert error < TOLERANCE
 
 
-def test_bfloat16_is_as_near_as_the_references_own(case):
+def test_bfloat16_is_as_near_as_the_references_own(case, record_property):
     theirs = relative_error(case.bfloat16_logits, case.logits)
     vlm = load_pretrained(case.folder, "bfloat16")
     ours = relative_error(our_logits(vlm, case), case.logits)
+    record_property("bfloat16", ours)
+    record_property("bfloat16 of the reference", theirs)
     assert ours <= BF16_RATIO * theirs

@@ -180,7 +180,7 @@ def test_saved_and_loaded_adapters_are_the_same(saved, llava, tmp_path, fields):
 def test_tensors_are_named_and_laid_out_as_peft_does(saved, tmp_path):
     _, adapters = saved(targets=("out",))
     tensors = safetensors.numpy.load_file(tmp_path / peft.WEIGHTS)
-    name = "language_model.model.layers.1.self_attn.o_proj"
+    name = "model.language_model.layers.1.self_attn.o_proj"
     own = adapters["decoder"]["block_1"]["attention"]["out"]
     for kind in "AB":
         found = tensors.pop(f"base_model.model.{name}.lora_{kind}.weight")
@@ -189,31 +189,35 @@ def test_tensors_are_named_and_laid_out_as_peft_does(saved, tmp_path):
     assert len(tensors) == 2  # of the other block
 
 
-def test_names_follow_the_checkpoints_files(tmp_path):
-    """Hub files call the tower vision_tower.vision_model."""
-    folder = tmp_path / "base"
-    load("llava", folder)
-    tensors = safetensors.numpy.load_file(folder / "model.safetensors")
-    old = "vision_tower.vision_model."
-    moved = {k.replace("vision_tower.", old): x for k, x in tensors.items()}
-    safetensors.numpy.save_file(moved, folder / "model.safetensors")
-    hub = load_pretrained(folder, "float32")
-    config = lora.LoraConfig(
-        rank=2, parts=("vision", "decoder"), targets=("query",)
-    )
-    adapters = draw(config, hub.params)
-    parts = hub.config, hub.family
-    peft.save_adapters(
-        tmp_path / "a", config, adapters, *parts, hub.stored, "llava-hf/x"
-    )
-    names = safetensors.numpy.load_file(tmp_path / "a" / peft.WEIGHTS)
-    key = "base_model.model.{}layers.0.self_attn.q_proj.lora_A.weight"
-    assert key.format(old + "encoder.") in names
-    assert key.format("language_model.model.") in names
-    fields = json.loads((tmp_path / "a" / peft.CONFIG).read_text())
-    assert fields["base_model_name_or_path"] == "llava-hf/x"
-    _, found = peft.load_adapters(tmp_path / "a", *parts)
+@pytest.mark.parametrize(
+    "decoder, tower",
+    [
+        ("language_model.model.", "vision_tower.vision_model."),  # of hub files
+        ("language_model.model.", "vision_tower."),  # as transformers 5 saves
+        ("model.language_model.", "model.vision_tower.vision_model."),  # of 4
+    ],
+)
+def test_adapters_under_other_names_are_read(
+    saved, llava, tmp_path, decoder, tower
+):
+    _, adapters = saved(parts=("decoder", "vision"))
+
+    def change(tensors):
+        for key in list(tensors):
+            moved = key.replace("model.language_model.", decoder)
+            moved = moved.replace("model.vision_tower.", tower)
+            tensors[moved] = tensors.pop(key)
+
+    rewrite(tmp_path, change)
+    _, found = peft.load_adapters(tmp_path, llava.config, llava.family)
     assert_same(found, adapters)
+
+
+def test_the_base_is_told(llava, saved, tmp_path):
+    saved()
+    fields = json.loads((tmp_path / peft.CONFIG).read_text())
+    assert fields["base_model_name_or_path"] == str(llava.stored.folder)
+    assert (fields["r"], fields["lora_alpha"]) == (3, 7.0)
 
 
 # What is no LoRA of this model ------------------------------------------------
@@ -223,7 +227,7 @@ def test_tensors_that_do_not_belong_are_named(saved, llava, tmp_path):
     saved()
 
     def change(tensors):
-        key = "base_model.model.language_model.model.layers.{}.lora_A.weight"
+        key = "base_model.model.model.language_model.layers.{}.lora_A.weight"
         a = tensors.pop(key.format("0.mlp.up_proj"))
         tensors[key.format("0.mlp.up_proj")] = a[:, 1:].copy()
         tensors[key.format("7.mlp.up_proj")] = a
@@ -234,7 +238,7 @@ def test_tensors_that_do_not_belong_are_named(saved, llava, tmp_path):
     with pytest.raises(ValueError) as error:
         peft.load_adapters(tmp_path, llava.config, llava.family)
     for name in ("0.mlp.up_proj", "7.mlp.up_proj", "1.self_attn.q_proj"):
-        assert f"language_model.model.layers.{name}" in str(error.value)
+        assert f"model.language_model.layers.{name}" in str(error.value)
     assert "lm_head.modules_to_save" in str(error.value)
     assert "0.mlp.gate_proj" not in str(error.value)
 
@@ -345,7 +349,7 @@ def test_linear_maps_are_told_by_their_layout(pattern, linear):
 # Live, where PEFT and PyTorch are ---------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["llava", "qwen2_vl", "gemma3"])
+@pytest.mark.parametrize("name", NAMES)
 def test_peft_opens_what_we_save(name, tmp_path):
     """All modules are found, none is left over, and logits are the same."""
     torch = pytest.importorskip("torch")
@@ -353,7 +357,8 @@ def test_peft_opens_what_we_save(name, tmp_path):
     import transformers
 
     ours = load(name, tmp_path / "base")
-    parts = lora.PARTS if name != "gemma3" else ("decoder", "vision")
+    # Gemma's connector is a torch.nn.Parameter.
+    parts = ("decoder", "vision") if "gemma" in name else lora.PARTS
     config = lora.LoraConfig(rank=3, alpha=7.0, parts=parts)
     adapters = draw(config, ours.params)
     where = ours.config, ours.family, ours.stored

@@ -1,6 +1,6 @@
 """Writes LoRA adapters as PEFT saves them, and what PEFT makes of them.
 
-    python -m reference.make_lora      (in tests/, with torch, transformers, peft)
+    python -m reference.make_lora      (in tests/, extra `reference`, and peft)
 
 Per adapter: the directory that PEFT wrote, and logits.npz with the logits of
 the last tokens of each of `common.conversations`.

@@ -122,6 +122,12 @@ def split(
             yield path, a[:, rows], b[rows, columns]
 
 
+def in_memory(name: str) -> str:
+    """What transformers 5 calls a module, given its name in our table."""
+    name = re.sub(r"^language_model\.model\.", "language_model.", name)
+    return name if name.startswith("model.") else f"model.{name}"
+
+
 def short(name: str) -> str:
     """A module's name without what differs between versions."""
     return ".".join(x for x in name.split(".") if x not in WRAPPERS)

@@ -4,8 +4,9 @@
     adapter_model.safetensors   base_model.model.<module>.lora_A.weight [r, in]
                                 base_model.model.<module>.lora_B.weight [out, r]
 
-A module is called as in the checkpoint's own files; PEFT writes the names that
-the installed transformers has in memory. Either is read, here and by PEFT.
+A module is called as transformers 5 has it in memory, which is neither what hub
+files call it nor what transformers saves: PEFT finds no other name in all
+families. Read are all of them.
 """
 
 import json
@@ -58,7 +59,7 @@ def save_adapters(
     Args:
       config, adapters: as in `training.lora`.
       model, family, stored: of the checkpoint they belong to.
-      base: the checkpoint's name for PEFT; empty for where it was loaded from.
+      base: its name for PEFT; empty for the directory that it was loaded from.
 
     Raises:
       ValueError: an adapter of what is no linear map in the checkpoint.
@@ -83,8 +84,7 @@ def save_adapters(
     ranks: dict[int, list[str]] = {}
     for name, module in found.items():
         a, b = modules.fuse(module, flat)
-        file = stored.names[f"{module.name}.weight"].removesuffix(".weight")
-        key = f"base_model.model.{file}"
+        key = f"base_model.model.{modules.in_memory(module.name)}"
         tensors[f"{key}.lora_A.weight"] = np.ascontiguousarray(a.T)
         tensors[f"{key}.lora_B.weight"] = np.ascontiguousarray(b.T)
         ranks.setdefault(len(b), []).append(name)

@@ -19,7 +19,8 @@ from vlm_games.models import packed, vlm
 from vlm_games.models.config import VLMConfig
 from vlm_games.sampling import session as sessions
 
-LENGTHS = 64  # prompts are padded to a multiple of it: few are compiled
+# Prompts and their image tokens are padded to a multiple: few are compiled.
+LENGTHS = 64
 # What a model directory holds beside its weights.
 SIDE_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
 
@@ -203,6 +204,9 @@ class Pretrained:
         numbers, shares = reading.mixture(
             self.config, prompts, patches.pixels.shape[1]
         )
+        # Padded like the prompts are: no slot points to what is added.
+        pad = ((0, -len(numbers) % LENGTHS), (0, 0))
+        numbers, shares = np.pad(numbers, pad), np.pad(shares, pad)
         return _encode(self.config, self.params, patches, numbers, shares)
 
 

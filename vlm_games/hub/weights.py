@@ -1,6 +1,7 @@
 """From the tensors of a checkpoint to params on the devices, one at a time."""
 
 import gc
+import mmap
 from collections.abc import Callable
 
 import flax.traverse_util
@@ -96,10 +97,7 @@ def put(mapped: np.ndarray, dtype, sharding: Sharding | None) -> jax.Array:
     def read(index=...):
         # Devices that hold the same shard are given the same copy.
         if str(index) not in shards:
-            # Copied even if nothing is cast: arrays of JAX may lie where their
-            # NumPy array does, and a file may change. "K" goes through the
-            # file in order; turning the axes is left to JAX, which is faster.
-            shards[str(index)] = np.array(mapped[index], dtype, order="K")
+            shards[str(index)] = copy(mapped[index], dtype)
         return shards[str(index)]
 
     if sharding is None:
@@ -110,3 +108,21 @@ def put(mapped: np.ndarray, dtype, sharding: Sharding | None) -> jax.Array:
         )
     # Lest copies of several tensors wait for their transfer.
     return found.block_until_ready()
+
+
+def copy(mapped: np.ndarray, dtype) -> np.ndarray:
+    """A copy in memory that goes back to the system when it is let go.
+
+    malloc keeps freed memory of up to 32 MiB, in holes between the params. A
+    copy is made even if nothing is cast: arrays of JAX may lie where their
+    NumPy array does, and a file may change.
+    """
+    # Axes stay as they lie in the file, which is read in order; turning them
+    # is left to JAX, which is faster.
+    order = np.argsort(mapped.strides)[::-1]
+    size = max(mapped.size * np.dtype(dtype).itemsize, 1)
+    memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    turned = np.ndarray([mapped.shape[i] for i in order], dtype, memory)
+    result = turned.transpose(np.argsort(order))
+    result[...] = mapped
+    return result
