@@ -2,7 +2,24 @@
 
     python -m vlm_games.main --config=configs/gemma3.py --workdir=/tmp/run
 
-MEMORY
+Memory of each device, as --dry_run tells it (docs/checkpoints.md):
+
+    one model       4,300 M x 2 bytes = 8.0 GiB
+    a cached token  2 x 34 blocks x 4 heads x 256 x 2 bytes = 136 KiB
+    an image        256 tokens x 2,560 x 2 bytes = 1.2 MiB
+
+    gpu-80gb: measuring takes most, 59.4 of 72.0 GiB:
+        24.0 three models, 0.4 image tokens,
+        9.2 + 2.2 caches of 32 games (2208 + 512 tokens),
+        9.2 a copy and 14.4 a block while games are admitted
+        (training: 37.2, of these 20.6 activations)
+    v5p-32: measuring takes most, 59.4 of 85.5 GiB:
+        24.0 three models, 0.4 image tokens,
+        9.2 + 2.2 caches of 32 games (2208 + 512 tokens),
+        9.2 a copy and 14.4 a block while games are admitted
+        (training: 37.2, of these 20.6 activations)
+    v5e-8: does not fit. Params lie whole on every device, and three models
+        are 24.0 of 14.4 GiB.
 """
 
 import pathlib

@@ -2,7 +2,24 @@
 
     python -m vlm_games.main --config=configs/llava.py --workdir=/tmp/run
 
-MEMORY
+Memory of each device, as --dry_run tells it (docs/checkpoints.md):
+
+    one model       7,051 M x 2 bytes = 13.1 GiB
+    a cached token  2 x 32 blocks x 32 heads x 128 x 2 bytes = 512 KiB
+    an image        576 tokens x 4,096 x 2 bytes = 4.5 MiB
+
+    gpu-80gb: measuring takes most, 71.3 of 72.0 GiB:
+        39.4 three models, 1.5 image tokens,
+        6.7 + 1.6 caches of 4 games (3424 + 800 tokens),
+        6.7 a copy and 15.4 a block while games are admitted
+        (training: 38.5, of these 11.5 activations)
+    v5p-32: measuring takes most, 78.8 of 85.5 GiB:
+        39.4 three models, 1.5 image tokens,
+        8.4 + 2.0 caches of 5 games (3424 + 800 tokens),
+        8.4 a copy and 19.2 a block while games are admitted
+        (training: 38.5, of these 11.5 activations)
+    v5e-8: does not fit. Params lie whole on every device, and three models
+        are 39.4 of 14.4 GiB.
 """
 
 import pathlib

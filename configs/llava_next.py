@@ -2,7 +2,24 @@
 
     python -m vlm_games.main --config=configs/llava_next.py --workdir=/tmp/run
 
-MEMORY
+Memory of each device, as --dry_run tells it (docs/checkpoints.md):
+
+    one model       7,554 M x 2 bytes = 14.1 GiB
+    a cached token  2 x 32 blocks x 8 heads x 128 x 2 bytes = 128 KiB
+    an image        576 tokens x 4,096 x 2 bytes = 4.5 MiB
+
+    gpu-80gb: measuring takes most, 63.0 of 72.0 GiB:
+        42.2 three models, 1.5 image tokens,
+        1.7 + 0.4 caches of 4 games (3424 + 800 tokens),
+        1.7 a copy and 15.5 a block while games are admitted
+        (training: 40.6, of these 11.7 activations)
+    v5p-32: measuring takes most, 82.2 of 85.5 GiB:
+        42.2 three models, 1.5 image tokens,
+        3.3 + 0.8 caches of 8 games (3424 + 800 tokens),
+        3.3 a copy and 31.0 a block while games are admitted
+        (training: 40.6, of these 11.7 activations)
+    v5e-8: does not fit. Params lie whole on every device, and three models
+        are 42.2 of 14.4 GiB.
 """
 
 import pathlib

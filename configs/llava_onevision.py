@@ -2,7 +2,27 @@
 
     python -m vlm_games.main --config=configs/llava_onevision.py --workdir=/tmp/run
 
-MEMORY
+Memory of each device, as --dry_run tells it (docs/checkpoints.md):
+
+    one model       894 M x 2 bytes = 1.7 GiB
+    a cached token  2 x 24 blocks x 2 heads x 64 x 2 bytes = 12 KiB
+    an image        729 tokens x 896 x 2 bytes = 1.2 MiB
+
+    gpu-80gb: measuring takes most, 68.8 of 72.0 GiB:
+        5.0 three models, 0.4 image tokens,
+        1.5 + 0.4 caches of 32 games (4032 + 960 tokens),
+        1.5 a copy and 60.1 a block while games are admitted
+        (training: 39.1, of these 35.6 activations)
+    v5e-8: measuring takes most, 13.3 of 14.4 GiB:
+        5.0 three models, 0.4 image tokens,
+        0.2 + 0.0 caches of 4 games (4032 + 960 tokens),
+        0.2 a copy and 7.5 a block while games are admitted
+        (training: 12.4, of these 8.9 activations)
+    v5p-32: measuring takes most, 68.8 of 85.5 GiB:
+        5.0 three models, 0.4 image tokens,
+        1.5 + 0.4 caches of 32 games (4032 + 960 tokens),
+        1.5 a copy and 60.1 a block while games are admitted
+        (training: 39.1, of these 35.6 activations)
 """
 
 import pathlib

@@ -2,7 +2,24 @@
 
     python -m vlm_games.main --config=configs/qwen2_5_vl.py --workdir=/tmp/run
 
-MEMORY
+Memory of each device, as --dry_run tells it (docs/checkpoints.md):
+
+    one model       8,292 M x 2 bytes = 15.4 GiB
+    a cached token  2 x 28 blocks x 4 heads x 128 x 2 bytes = 56 KiB
+    an image        144 tokens x 3,584 x 2 bytes = 1.0 MiB
+
+    gpu-80gb: measuring takes most, 69.9 of 72.0 GiB:
+        46.3 three models, 0.3 image tokens,
+        3.0 + 0.7 caches of 32 games (1728 + 384 tokens),
+        3.0 a copy and 16.7 a block while games are admitted
+        (training: 44.7, of these 13.0 activations)
+    v5p-32: measuring takes most, 69.9 of 85.5 GiB:
+        46.3 three models, 0.3 image tokens,
+        3.0 + 0.7 caches of 32 games (1728 + 384 tokens),
+        3.0 a copy and 16.7 a block while games are admitted
+        (training: 44.7, of these 13.0 activations)
+    v5e-8: does not fit. Params lie whole on every device, and three models
+        are 46.3 of 14.4 GiB.
 """
 
 import pathlib

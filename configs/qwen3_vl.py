@@ -2,7 +2,27 @@
 
     python -m vlm_games.main --config=configs/qwen3_vl.py --workdir=/tmp/run
 
-MEMORY
+Memory of each device, as --dry_run tells it (docs/checkpoints.md):
+
+    one model       2,128 M x 2 bytes = 4.0 GiB
+    a cached token  2 x 28 blocks x 8 heads x 128 x 2 bytes = 112 KiB
+    an image        144 tokens x 8,192 (2,048 x 4) x 2 bytes = 2.2 MiB
+
+    gpu-80gb: measuring takes most, 56.5 of 72.0 GiB:
+        11.9 three models, 0.8 image tokens,
+        11.8 + 2.7 caches of 64 games (1728 + 384 tokens),
+        11.8 a copy and 17.5 a block while games are admitted
+        (training: 33.2, of these 24.9 activations)
+    v5e-8: measuring takes most, 14.0 of 14.4 GiB:
+        11.9 three models, 0.8 image tokens,
+        0.4 + 0.1 caches of 2 games (1728 + 384 tokens),
+        0.4 a copy and 0.5 a block while games are admitted
+        (training: 11.4, of these 3.1 activations)
+    v5p-32: measuring takes most, 56.5 of 85.5 GiB:
+        11.9 three models, 0.8 image tokens,
+        11.8 + 2.7 caches of 64 games (1728 + 384 tokens),
+        11.8 a copy and 17.5 a block while games are admitted
+        (training: 33.2, of these 24.9 activations)
 """
 
 import pathlib

@@ -14,6 +14,8 @@ from vlm_games.hub.pretrained import load_pretrained
 from vlm_games.models.checkpoint import load_model
 from vlm_games.training import checkpoint, lora
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 LORA = {
     "rank": 2,
     "alpha": 4.0,
@@ -106,5 +108,5 @@ def test_the_last_finished_iteration_is_taken(base_dir, tmp_path):
     found = export.find_iteration(tmp_path, "main", None)
     assert found.name == "iter_002"
     assert export.find_iteration(tmp_path, "main", 1).name == "iter_001"
-    with pytest.raises(FileNotFoundError, match="7 as a finished"):
+    with pytest.raises(FileNotFoundError, match="no finished iteration 7"):
         export.find_iteration(tmp_path, "main", 7)

@@ -17,6 +17,8 @@ from vlm_games.hub import processors, saving, weights
 from vlm_games.hub.family import find_family
 from vlm_games.hub.stored import SINGLE, open_weights
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 # The tower had a module around it until transformers 5.
 TOWER = (r"^vision_tower\.", "vision_tower.vision_model.")
 # As modules lie in memory since transformers 4.52; trainers that save

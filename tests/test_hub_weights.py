@@ -17,6 +17,8 @@ from vlm_games.hub.family import find_family
 from vlm_games.hub.stored import INDEX, SINGLE, open_weights
 from vlm_games.models.vlm import init_params
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 NORM = "language_model.model.norm.weight"
 
 

@@ -159,11 +159,21 @@ def test_shapes_are_enough_to_start_from(config, params):
     )
 
 
+def test_a_model_without_gates_needs_no_other_targets(variant):
+    _, params = variant(gated=False)
+    fresh = lora.init(lora.LoraConfig(), params, KEY)
+    assert set(fresh["decoder"]["block_0"]["mlp"]) == {"up", "down"}
+
+
 @pytest.mark.parametrize(
     "fields, said",
     [
-        ({"targets": ("query", "q_proj")}, r"\['q_proj'\].*query"),
-        ({"targets": ()}, "no target"),
+        ({"targets": ("query", "q_proj")}, "nothing for q_proj: .*query"),
+        (
+            {"targets": ("query",), "parts": ("decoder", "connector")},
+            "nothing for connector: .*down.*query",
+        ),
+        ({"targets": ()}, "nothing for decoder"),
         ({"parts": ("language",)}, "language.*decoder"),
         ({"rank": 0}, "rank=0"),
         ({"draw": "gaussian"}, "draw='gaussian'.*normal"),

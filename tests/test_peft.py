@@ -24,6 +24,8 @@ from vlm_games.hub.pretrained import load_pretrained
 from vlm_games.hub.processors import load_config
 from vlm_games.training import lora
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 WRITTEN = common.FOLDER.parent / "lora"
 TOLERANCE = 1e-5  # relative error of a whole array, float32
 # A shape of each family.

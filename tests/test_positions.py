@@ -10,6 +10,8 @@ from vlm_games.hub.reading import count_positions
 from vlm_games.models import vlm
 from vlm_games.models.config import RopeConfig
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 SIDE = 2  # image tokens along an image of `config`
 
 

@@ -12,7 +12,7 @@ import shutil
 import sys
 
 import jax
-from absl import app, flags
+from absl import app, flags, logging
 
 from vlm_games.base_model import SHIPPED, is_public
 from vlm_games.hub import peft
@@ -40,9 +40,9 @@ def find_iteration(workdir, arm: str, iteration: int | None) -> pathlib.Path:
     if iteration is not None:
         done = [path for path in done if path.name == f"iter_{iteration:03d}"]
     if not done:
-        what = "a" if iteration is None else f"{iteration} as a"
+        number = "" if iteration is None else f" {iteration}"
         raise FileNotFoundError(
-            f"{workdir} holds no {what} finished iteration of arm {arm!r}."
+            f"{workdir} holds no finished iteration{number} of arm {arm!r}."
         )
     return done[-1]
 
@@ -101,6 +101,7 @@ def _export_adapters(folder, config: dict, path, output) -> None:
 
 def main(argv) -> None:
     del argv
+    logging.set_verbosity(logging.WARNING)
     try:
         folder = find_iteration(_WORKDIR.value, _ARM.value, _ITERATION.value)
         config = json.loads(

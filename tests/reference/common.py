@@ -91,7 +91,9 @@ def draw_image(width: int, height: int, seed: int) -> Image.Image:
     pixels = np.array(image)
     for _ in range(3):
         y, x = rng.integers(height), rng.integers(width)
-        pixels[y : y + height // 3, x : x + width // 3] = rng.integers(0, 256, 3)
+        pixels[y : y + height // 3, x : x + width // 3] = rng.integers(
+            0, 256, 3
+        )
     return Image.fromarray(pixels)
 
 

@@ -25,6 +25,7 @@ from vlm_games.models.low_rank import A, B
 from vlm_games.models.vlm import Params
 
 PARTS = ("decoder", "connector", "vision")
+TARGETS = ("query", "key", "value", "out", "up", "down", "gate")
 Adapters = Params  # as params, but with A and B in the place of a kernel
 
 
@@ -36,7 +37,8 @@ class LoraConfig:
       rank: columns of A, r.
       alpha: the adapters' term is multiplied by alpha / rank.
       targets: names of linear maps: of attention "query", "key", "value" and
-        "out", of an MLP and of the connector "up", "down" and "gate".
+        "out", of an MLP and of the connector "up", "down" and "gate". Not
+        every part has them all.
       parts: of the model, of "decoder", "connector" and "vision".
       draw: of A, "uniform" within in ** -0.5, or "normal" with deviation
         1 / rank: in PEFT `init_lora_weights` True and "gaussian". B is zero.
@@ -44,15 +46,7 @@ class LoraConfig:
 
     rank: int = 16
     alpha: float = 32.0
-    targets: tuple[str, ...] = (
-        "query",
-        "key",
-        "value",
-        "out",
-        "up",
-        "down",
-        "gate",
-    )
+    targets: tuple[str, ...] = TARGETS
     parts: tuple[str, ...] = ("decoder",)
     draw: str = "uniform"
 
@@ -99,7 +93,8 @@ def chosen(config: LoraConfig, params: Params) -> dict[str, tuple[int, int]]:
       params: arrays, or only their shapes.
 
     Raises:
-      ValueError: a part or a target is not there; the message lists what is.
+      ValueError: a part has none of the targets, or no model has a target of
+        that name; the message lists what is there.
     """
     flat = flax.traverse_util.flatten_dict(params, sep=".")
     kernels = {
@@ -108,19 +103,20 @@ def chosen(config: LoraConfig, params: Params) -> dict[str, tuple[int, int]]:
         if path.endswith(".kernel") and part_of(path) in config.parts
     }
     there = {path.rpartition(".")[2] for path in kernels}
-    parts = {part_of(path) for path in kernels}
-    absent = sorted(set(config.targets) - there | set(config.parts) - parts)
-    if absent or not config.targets:
-        raise ValueError(
-            f"LoRA is asked for {absent or 'no target'}, which the model does "
-            f"not have: its linear maps in {', '.join(sorted(parts))} are "
-            f"{', '.join(sorted(there))}."
-        )
-    return {
+    found = {
         path: sizes(path, shape)
         for path, shape in kernels.items()
         if path.rpartition(".")[2] in config.targets
     }
+    unknown = set(config.targets) - there - set(TARGETS)
+    bare = set(config.parts) - {part_of(path) for path in found}
+    if unknown or bare:
+        raise ValueError(
+            f"LoRA with targets={config.targets} and parts={config.parts} "
+            f"finds nothing for {', '.join(sorted(unknown | bare))}: linear "
+            f"maps of these parts are {', '.join(sorted(there))}."
+        )
+    return found
 
 
 def init(config: LoraConfig, params: Params, key: jax.Array) -> Adapters:
