@@ -113,7 +113,7 @@ def test_braces_in_a_template_are_kept():
     assert prompts.hear("red", False).startswith(" {The answer is: red.")
 
 
-# A public checkpoint as the base of a run --------------------------------------
+# A public checkpoint as the base of a run -------------------------------------
 
 
 @pytest.fixture(scope="module")
