@@ -1,6 +1,6 @@
 """LLaVA-OneVision 0.5B: 729 tokens an image, 4 images a game.
 
-    python -m vlm_games.main --config=configs/llava_onevision.py --workdir=/tmp/ov
+    python -m vlm_games.main --config=configs/llava_onevision.py --workdir=W
 
 Memory of each device, as --dry_run tells it (docs/checkpoints.md):
 
