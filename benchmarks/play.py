@@ -118,6 +118,7 @@ class RereadingEngine:
             turn_ids,
             active,
             *rest,
+            **kinds,
         )
         words = jax.device_get(words)
         for row in np.flatnonzero(active):

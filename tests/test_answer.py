@@ -59,7 +59,7 @@ def test_every_answer_is_the_models_first_choice(seat, asked):
     assert all(words.ended for words in found)
     for words, (score,) in zip(found, scores, strict=True):
         assert words.log_prob == pytest.approx(score.log_prob, abs=1e-3)
-    assert len({x.text for x in found}) > 4  # it looks at the pictures
+    assert len({x.text for x in found}) > 2  # it looks at the pictures
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

@@ -164,7 +164,8 @@ class Expert:
         ]
 
     def _score(self, text: str):
-        words = text.removeprefix("question : ").removesuffix(" answer :")
+        words = text.strip().removeprefix("question : ")
+        words = words.removesuffix(" answer :")
         right = world.BY_TEXT[words].kind == self.kind
         return Score(0.0 if right else -99.0, right)
 

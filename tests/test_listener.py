@@ -91,7 +91,7 @@ class ToyScorer:
         ]
 
     def _score(self, image, asked, answered):
-        question = asked.text.removeprefix("question : ")
+        question = asked.text.strip().removeprefix("question : ")
         question = question.removesuffix(" answer :")
         true = self.TRUE[image, question] == answered.text
         return Score(np.log(0.9 if true else 0.1), true)

@@ -3,6 +3,8 @@
 import jax
 import numpy as np
 import pytest
+import tokenizers
+import transformers
 
 from vlm_games.data.examples import Example, Piece
 from vlm_games.data.packing import BatchShape, encode, pack
@@ -257,6 +259,10 @@ def test_words_are_numbered_once_each():
     assert len(tokenizer.hf) == 7
 
 
-def test_a_tokenizer_without_an_image_token_is_an_error(tokenizer):
-    with pytest.raises(ValueError, match="no token '<picture>'"):
-        wrap(tokenizer.hf, "<picture>")
+def test_a_tokenizer_without_an_image_token_is_an_error():
+    words = tokenizers.models.WordLevel({"<unk>": 0}, unk_token="<unk>")
+    blind = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizers.Tokenizer(words), unk_token="<unk>"
+    )
+    with pytest.raises(ValueError, match="no token '<image>'"):
+        wrap(blind)

@@ -47,10 +47,10 @@ class RecordingEngine(Engine):
         super().__init__(config, mesh)
         self.log: list[Said] = []
 
-    def turn(self, params, session, keep, ids, row_ids, *others):
+    def turn(self, params, session, keep, ids, row_ids, *others, **kinds):
         _, active, *_, limit = others
         session, words = super().turn(
-            params, session, keep, ids, row_ids, *others
+            params, session, keep, ids, row_ids, *others, **kinds
         )
         host = jax.device_get(words)
         for row in np.flatnonzero(active):
@@ -320,6 +320,7 @@ def test_a_game_is_taught_to_the_guesser_as_it_was_played(
             turns=game.exchanges,
             final_summary=game.final_summary,
             guess=game.guess,
+            target=game.spec.target,
         )
         example = choose.guesser_example(shown, PROMPTS, RULES, False)
         taught = encode(example, players.tokenizer, 1)

@@ -222,7 +222,7 @@ class Table:
                 self._stop if final else self._stop_summary,
                 sampling,
                 self.settings.guesser_tokens,
-                [MAY_GUESS if free else MUST_ASK for free in may_guess],
+                kinds=[MAY_GUESS if free else MUST_ASK for free in may_guess],
             )
             words = jax.device_get(words)
             for row in np.flatnonzero(active):

@@ -20,8 +20,9 @@ MISTRAL_TEMPLATE = (
     "{% set said = m['role'] == 'assistant' %}"
     "{{ ' ' if said else '[INST] ' }}"
     "{% for c in m['content'] if c['type'] == 'image' %}<image>\n{% endfor %}"
-    "{% for c in m['content'] if c['type'] == 'text' %}{{ c['text'] }}"
-    "{% endfor %}{{ '</s>' if said else ' [/INST]' }}{% endfor %}"
+    "{% for c in m['content'] if c['type'] == 'text' %}"
+    "{{ c['text'] }}{{ '' if said else ' ' }}{% endfor %}"
+    "{{ '</s>' if said else '[/INST]' }}{% endfor %}"
 )
 
 
