@@ -100,9 +100,18 @@ class RereadingEngine:
         return session
 
     def turn(
-        self, params, session, keep, ids, row_ids, turn_ids, active, *rest
+        self,
+        params,
+        session,
+        keep,
+        ids,
+        row_ids,
+        turn_ids,
+        active,
+        *rest,
+        **kinds,
     ):
-        """As Engine.turn; `rest` is passed on."""
+        """As Engine.turn; `rest` and `kinds` are passed on."""
         for row, (tokens, length) in enumerate(zip(*ids, strict=True)):
             kept = session.ids[row][: keep[row]]
             session.ids[row] = kept + tokens[:length].tolist()
