@@ -13,15 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vlm_games import budget, memory
-from vlm_games.dry_run import dry_run, report
 from vlm_games.games.play import Table
 from vlm_games.games.prompts import Prompts
 from vlm_games.games.protocol import GameSettings
 from vlm_games.models import vlm
 from vlm_games.models.cache import init_cache
 from vlm_games.models.mesh import data_mesh
-from vlm_games.plan import make_plan
+from vlm_games.planning import budget, memory
+from vlm_games.planning.dry_run import dry_run, report
+from vlm_games.planning.plan import make_plan
 from vlm_games.sampling.engine import Engine
 from vlm_games.sampling.session import init_session
 from vlm_games.training import lora, step

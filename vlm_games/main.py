@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from vlm_games.data.records import RecordError
 from vlm_games.data.workdir import Workdir, WorkdirError
-from vlm_games.dry_run import dry_run
 from vlm_games.fine_tune import DivergedError
+from vlm_games.planning.dry_run import dry_run
 from vlm_games.report_run import finish
 from vlm_games.self_improve import self_improve
 from vlm_games.workbench import Run, build

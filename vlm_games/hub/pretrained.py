@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import pathlib
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,6 +24,7 @@ from vlm_games.sampling import session as sessions
 LENGTHS = 64
 # What a model directory holds beside its weights.
 SIDE_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 @dataclasses.dataclass
@@ -237,10 +239,19 @@ def load_pretrained(
 
 
 def find_folder(path_or_hub_id) -> pathlib.Path:
-    """The directory itself, or where the hub's files were downloaded to."""
+    """The directory itself, or where the hub's files were downloaded to.
+
+    Raises:
+      FileNotFoundError: neither a directory nor of the form of a hub id.
+    """
     folder = pathlib.Path(path_or_hub_id)
     if folder.is_dir():
         return folder
+    if not HUB_ID.fullmatch(str(path_or_hub_id)):
+        raise FileNotFoundError(
+            f"{folder} is no directory, so there is no config.json; nor is it "
+            "a hub id such as llava-hf/llava-1.5-7b-hf."
+        )
     import huggingface_hub
 
     return pathlib.Path(

@@ -1,7 +1,15 @@
 """Will it fit? A table of the memory that a config asks for; see `budget`."""
 
-from vlm_games.budget import GIB, RESERVED, Table, fits, most, table, total
-from vlm_games.plan import Plan, make_plan
+from vlm_games.planning.budget import (
+    GIB,
+    RESERVED,
+    Table,
+    fits,
+    most,
+    table,
+    total,
+)
+from vlm_games.planning.plan import Plan, make_plan
 
 
 def dry_run(

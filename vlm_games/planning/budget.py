@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 import flax.traverse_util
 import jax
 
-from vlm_games import memory
 from vlm_games.games import answer
-from vlm_games.plan import Plan
+from vlm_games.planning import memory
+from vlm_games.planning.plan import Plan
 from vlm_games.sampling.engine import bucket
 from vlm_games.training import lora, step
 

@@ -1,0 +1,1 @@
+"""What a config asks of the devices, told before a run: `--dry_run`."""
