@@ -19,7 +19,6 @@ from vlm_games import workbench
 from vlm_games.evaluation.game_success import held_out_specs, success_rate
 from vlm_games.evaluation.measure import stack
 from vlm_games.games.play import Role
-from vlm_games.models.mesh import replicate
 from vlm_games.training import checkpoint
 
 _GAMES = flags.DEFINE_integer("games", 512, "Games per checkpoint.", 1)
@@ -35,7 +34,7 @@ def main(argv) -> None:
     config = runpy.run_path(str(CONFIG))["get_config"]()
     setup = workbench.build(config)
     bench = setup.bench
-    base = replicate(bench.mesh, setup.base_params)
+    base = setup.base_params
     pixels = stack(setup.held_out.target)
     specs = held_out_specs(
         _GAMES.value, config.game.images, len(pixels), _SEED.value

@@ -23,7 +23,7 @@ from vlm_games.games.play import Role, Table
 from vlm_games.games.prompts import Prompts
 from vlm_games.games.protocol import GameSettings
 from vlm_games.models.checkpoint import load_model
-from vlm_games.models.mesh import data_mesh, replicate
+from vlm_games.models.mesh import make_mesh, place
 from vlm_games.sampling.engine import Engine
 from vlm_games.worlds.splits import load_split
 
@@ -35,9 +35,9 @@ _JSON = flags.DEFINE_string("json", None, "File for the figures.")
 def play(devices, specs, pixels, temperature: float):
     """The games by number, as played on `devices`."""
     config, params = load_model(SHIPPED)
-    mesh = data_mesh(devices)
+    mesh = make_mesh(devices)
     engine = Engine(config, mesh)
-    params = replicate(mesh, params)
+    params = place(mesh, params)
     settings = GameSettings(
         turns=4,
         guess="spoken",

@@ -139,7 +139,7 @@ def load(folder: pathlib.Path, dtype: str, devices: int) -> dict[str, Any]:
     )
     times, params = [time.monotonic()], [0]
 
-    def sharding(path):
+    def sharding(path, shape):
         """Notes that all before are there; splits the longest axis."""
         shape = shapes[path].shape
         times.append(time.monotonic())

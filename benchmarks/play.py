@@ -28,7 +28,7 @@ from vlm_games.games.play import Role, Table
 from vlm_games.games.prompts import Prompts
 from vlm_games.games.protocol import GameSettings, PlayedGame
 from vlm_games.models.checkpoint import load_model
-from vlm_games.models.mesh import data_mesh, replicate
+from vlm_games.models.mesh import make_mesh, place
 from vlm_games.sampling.engine import Engine
 from vlm_games.worlds.splits import load_split
 
@@ -76,7 +76,7 @@ class RereadingEngine:
         """`pixels` of all images, uint8 [N, H, W, 3]."""
         self.engine, self.config = engine, engine.config
         self.pixels = pixels
-        self.devices, self.compilations = engine.devices, engine.compilations
+        self.devices, self.compilations = engine.shards, engine.compilations
 
     def init(self, rows: int, capacity: int) -> Transcript:
         """Empty conversations."""
@@ -179,9 +179,9 @@ class Way:
 def make_way(name: str, config, params, tokenizer, pixels, specs) -> Way:
     """The way `name` of playing `specs` on the images `pixels`."""
     devices = jax.devices()[:1] if name == SINGLE else jax.devices()
-    mesh = data_mesh(devices)
+    mesh = make_mesh(devices)
     engine = Engine(config, mesh)
-    params = replicate(mesh, params)
+    params = place(mesh, params)
     if name == REREADING:
         engine = RereadingEngine(engine, pixels)
 

@@ -28,7 +28,10 @@ def get_config() -> ml_collections.ConfigDict:
     c.prompts = ml_collections.ConfigDict()  # see games.prompts.Prompts
 
     c.encode_images = 256  # images encoded at once, on all devices together
-    c.score_rows = 64  # texts scored at once, per device
+    c.score_rows = 64  # texts scored at once, per model on the mesh
+
+    c.mesh = ml_collections.ConfigDict()  # see models.mesh
+    c.mesh.tensor = 1  # devices that share a model
 
     c.play = ml_collections.ConfigDict()  # see games.protocol.GameSettings
     c.play.turns = 4
@@ -83,7 +86,9 @@ def get_config() -> ml_collections.ConfigDict:
     )
     c.train.lora.parts = ("decoder",)  # also connector, vision
     c.train.lora.draw = "uniform"  # or normal
-    c.train.rows = ml_collections.ConfigDict()  # of a micro-batch, per device
+    c.train.rows = (
+        ml_collections.ConfigDict()
+    )  # of a micro-batch, per model
     c.train.rows.describer = 24
     c.train.rows.guesser = 6
     c.train.rows.replay_answer = 16

@@ -10,7 +10,7 @@ from vlm_games.games import answer as answering
 from vlm_games.games.answer import Asked, answer
 from vlm_games.games.play import Role
 from vlm_games.games.prompts import Prompts
-from vlm_games.models.mesh import data_mesh, replicate
+from vlm_games.models.mesh import make_mesh, place
 from vlm_games.sampling.engine import Engine
 from vlm_games.sampling.scoring import Scorer
 from vlm_games.worlds import questions as world
@@ -26,8 +26,8 @@ QUESTIONS = [q.text for q in world.QUESTIONS[::40]]
 def seat(base):
     """(engine, tokenizer, role) of the shipped base."""
     config, params, tokenizer = base
-    mesh = data_mesh()
-    engine, there = Engine(config, mesh), replicate(mesh, params)
+    mesh = make_mesh()
+    engine, there = Engine(config, mesh), place(mesh, params)
     pixels = load_split("source/validation", IMAGES)[1]
     return engine, tokenizer, Role(there, engine.encode(there, pixels))
 

@@ -13,6 +13,7 @@ from vlm_games.games.chat_prompts import chat_prompts
 from vlm_games.games.prompts import parse_move
 from vlm_games.hub import chat, processors
 from vlm_games.hub.family import find_family
+from vlm_games.models.mesh import make_mesh
 
 NAMES = sorted(p.name for p in common.FOLDER.iterdir())
 
@@ -125,16 +126,16 @@ def folder(tmp_path_factory):
 
 
 def test_a_public_checkpoint_is_a_base(folder):
-    base = load_base(str(folder), "bfloat16", 0, {"ask": "Ask:"})
+    base = load_base(str(folder), "bfloat16", 0, {"ask": "Ask:"}, make_mesh())
     assert base.params["embed"]["embedding"].dtype == "bfloat16"
     assert base.prompts.ask == "Ask:"
     ids = base.tokenizer.encode(base.prompts.describer_trunk())
     assert ids.count(base.model.image_token_id) == 1
     assert base.tokenizer.encode(base.prompts.end) == (base.tokenizer.eos_id,)
-    again = load_base(str(folder), "float32", 0, {})
+    again = load_base(str(folder), "float32", 0, {}, make_mesh())
     assert again.digest == base.digest
 
 
 def test_a_size_that_the_tower_cannot_see_is_an_error(folder):
     with pytest.raises(ValueError, match="28 x 28 pixels only"):
-        load_base(str(folder), "float32", 56, {})
+        load_base(str(folder), "float32", 56, {}, make_mesh())

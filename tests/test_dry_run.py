@@ -18,7 +18,7 @@ from vlm_games.games.prompts import Prompts
 from vlm_games.games.protocol import GameSettings
 from vlm_games.models import vlm
 from vlm_games.models.cache import init_cache
-from vlm_games.models.mesh import data_mesh
+from vlm_games.models.mesh import make_mesh
 from vlm_games.planning import budget, memory
 from vlm_games.planning.dry_run import dry_run, report
 from vlm_games.planning.plan import make_plan
@@ -100,7 +100,7 @@ def test_a_bank_takes_the_bytes_of_its_image_tokens(config, params, pixels):
 def test_caches_are_as_long_as_a_table_makes_them(scenes, base):
     model, _, tokenizer = base
     table = Table(
-        Engine(model, data_mesh(jax.devices()[:2])),
+        Engine(model, make_mesh(jax.devices()[:2])),
         tokenizer,
         Prompts(),
         GameSettings(**scenes.config.play),

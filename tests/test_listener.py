@@ -10,7 +10,7 @@ from vlm_games.games import listener
 from vlm_games.games.play import Role
 from vlm_games.games.prompts import Prompts
 from vlm_games.games.protocol import Exchange, GameSpec, PlayedGame
-from vlm_games.models.mesh import data_mesh, replicate
+from vlm_games.models.mesh import make_mesh, place
 from vlm_games.sampling.engine import Engine
 from vlm_games.sampling.scoring import Score, Scorer
 from vlm_games.worlds import questions as world
@@ -117,8 +117,8 @@ def test_the_likeliest_image_is_the_one_that_all_answers_fit():
 def ears(base):
     """The base as a listener to true answers about 16 source scenes."""
     config, params, tokenizer = base
-    mesh = data_mesh()
-    params = replicate(mesh, params)
+    mesh = make_mesh()
+    params = place(mesh, params)
     scenes, pixels = load_split("source/validation", 16)
     tokens = Engine(config, mesh).encode(params, pixels, chunk=16)
     return types.SimpleNamespace(

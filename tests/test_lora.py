@@ -14,7 +14,7 @@ from vlm_games.data.augment import AugmentConfig
 from vlm_games.data.examples import Example, Piece
 from vlm_games.data.packing import BatchShape, encode, pack
 from vlm_games.models import vlm
-from vlm_games.models.mesh import data_mesh
+from vlm_games.models.mesh import make_mesh
 from vlm_games.training import lora
 from vlm_games.training.losses import cross_entropy
 from vlm_games.training.step import (
@@ -232,7 +232,7 @@ def test_attached_no_gradient_of_a_kernels_size_is_formed(
 def test_optimizer_state_has_the_size_of_the_adapters(params):
     optimizer = make_optimizer(OptimizerConfig(1e-2, steps=9, weight_decay=0.1))
     fresh = lora.init(LORA, params, KEY)
-    state = init_state(fresh, optimizer, data_mesh())
+    state = init_state(fresh, optimizer, make_mesh())
 
     def size(tree):
         return sum(x.size for x in jax.tree.leaves(tree) if x.ndim)
@@ -245,7 +245,7 @@ def test_optimizer_state_has_the_size_of_the_adapters(params):
 
 
 def test_loss_falls_while_the_base_stays(config, params, made):
-    optimizer, mesh = optax.adam(2e-2), data_mesh(jax.devices()[:1])
+    optimizer, mesh = optax.adam(2e-2), make_mesh(jax.devices()[:1])
     step = make_train_step(
         config,
         optimizer,

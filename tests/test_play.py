@@ -17,7 +17,7 @@ from vlm_games.games.play import Role, Table
 from vlm_games.games.prompts import Prompts
 from vlm_games.games.protocol import GameSettings, GameSpec
 from vlm_games.methods import choose
-from vlm_games.models.mesh import data_mesh, replicate
+from vlm_games.models.mesh import make_mesh, place
 from vlm_games.sampling.engine import Engine
 from vlm_games.worlds.splits import load_split
 
@@ -99,9 +99,9 @@ def seat_players(base, pixels):
     config, params, tokenizer = base
 
     def make(devices: int) -> Players:
-        mesh = data_mesh(jax.devices()[:devices])
+        mesh = make_mesh(jax.devices()[:devices])
         engine = RecordingEngine(config, mesh)
-        params_there = replicate(mesh, params)
+        params_there = place(mesh, params)
         tokens = engine.encode(params_there, pixels, chunk=IMAGES)
         return Players(engine, tokenizer, Role(params_there, tokens))
 
@@ -301,7 +301,7 @@ def test_image_and_special_tokens_are_never_said(players, specs):
 def test_embeddings_without_a_word_are_never_said(base):
     config, _, tokenizer = base
     surplus = dataclasses.replace(config, vocab_size=config.vocab_size + 9)
-    engine = Engine(surplus, data_mesh())
+    engine = Engine(surplus, make_mesh())
     table = Table(engine, tokenizer, PROMPTS, RULES, SIZE)
     assert table._forbidden.shape == (2, surplus.vocab_size)
     assert table._forbidden[:, -9:].all()

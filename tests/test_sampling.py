@@ -10,7 +10,7 @@ import pytest
 
 from vlm_games.data.packing import Batch
 from vlm_games.models import vlm
-from vlm_games.models.mesh import data_mesh, replicate
+from vlm_games.models.mesh import make_mesh, place
 from vlm_games.models.packed import token_log_probs
 from vlm_games.sampling import session as sessions
 from vlm_games.sampling.engine import Engine, Sampling, bucket, pad
@@ -36,9 +36,9 @@ def talker(variant):
 def engines(talker):
     """Engines on 8 devices and on 1, with params laid out for each."""
     config, params = talker
-    meshes = {n: data_mesh(jax.devices()[:n]) for n in (8, 1)}
+    meshes = {n: make_mesh(jax.devices()[:n]) for n in (8, 1)}
     return {
-        n: (Engine(config, mesh), replicate(mesh, params))
+        n: (Engine(config, mesh), place(mesh, params))
         for n, mesh in meshes.items()
     }
 
@@ -61,7 +61,7 @@ def opened(engine, params, pixels, order=range(ROWS)):
     return engine.admit(
         params,
         engine.init(ROWS, CAPACITY),
-        np.arange(ROWS, dtype=np.int32) % (ROWS // engine.devices),
+        np.arange(ROWS, dtype=np.int32) % (ROWS // engine.shards),
         (tokens, lengths),
         slots,
         engine.encode(params, pixels),
@@ -336,8 +336,8 @@ def test_nothing_compiles_after_the_first_turn_of_a_bucket(
     talker, pixels, devices
 ):
     config, params = talker
-    mesh = data_mesh(jax.devices()[:devices])
-    engine, params = Engine(config, mesh), replicate(mesh, params)
+    mesh = make_mesh(jax.devices()[:devices])
+    engine, params = Engine(config, mesh), place(mesh, params)
     session, _ = say(engine, params, opened(engine, params, pixels))
     warm = engine.compilations()
     session, _ = say(engine, params, session, SECOND, temperature=0.7)

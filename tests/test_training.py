@@ -11,7 +11,7 @@ import pytest
 from vlm_games.data.augment import AugmentConfig, augment, augment_each
 from vlm_games.data.examples import Example, Piece
 from vlm_games.data.packing import BatchShape, encode, pack
-from vlm_games.models.mesh import data_mesh
+from vlm_games.models.mesh import make_mesh
 from vlm_games.training.losses import cross_entropy
 from vlm_games.training.step import (
     OptimizerConfig,
@@ -68,7 +68,7 @@ def batch_of(encoded, pixels, shards: int = 1):
 def steps(config):
     """A plain gradient step (learning rate 1) on meshes of 1 and 8."""
     optimizer = optax.sgd(1.0)
-    meshes = {n: data_mesh(jax.devices()[:n]) for n in (1, 8)}
+    meshes = {n: make_mesh(jax.devices()[:n]) for n in (1, 8)}
     return {
         n: (make_train_step(config, optimizer, mesh, PLAIN), optimizer, mesh)
         for n, mesh in meshes.items()
@@ -189,7 +189,7 @@ def test_loss_falls_on_one_batch_without_recompiling(
     config, params, encoded, pixels
 ):
     optimizer = make_optimizer(OptimizerConfig(1e-2, steps=40, warmup=2))
-    mesh = data_mesh()
+    mesh = make_mesh()
     step = make_train_step(config, optimizer, mesh, PLAIN)
     state = init_state(params, optimizer, mesh)
     batch, images = batch_of(encoded, pixels, 8)

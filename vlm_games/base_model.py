@@ -1,12 +1,14 @@
 """The model that a run begins with: the shipped one, ours, or a public one."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import pathlib
 from collections.abc import Mapping
 
 import jax
+from jax.sharding import Mesh
 
 from vlm_games.data import tokenizer as tokenizers
 from vlm_games.games.chat_prompts import chat_prompts
@@ -15,6 +17,7 @@ from vlm_games.hub import chat
 from vlm_games.hub.pretrained import find_folder, load_pretrained
 from vlm_games.models.checkpoint import CONFIG, WEIGHTS, load_model
 from vlm_games.models.config import VLMConfig
+from vlm_games.models.mesh import param_sharding, place
 
 SHIPPED = pathlib.Path(__file__).parent / "assets" / "scenes_base"
 
@@ -25,7 +28,7 @@ class BaseModel:
 
     Attributes:
       model: architecture, at the image size that games are played with.
-      params: iteration 0. tokenizer, prompts: of the model.
+      params: iteration 0, on the devices. tokenizer, prompts: of the model.
       digest: of its weights: a resumed run must find the same.
     """
 
@@ -41,6 +44,7 @@ def load_base(
     dtype: str,
     image_size: int,
     prompts: Mapping[str, str],
+    mesh: Mesh,
 ) -> BaseModel:
     """Loads the model that `config.base` names.
 
@@ -51,19 +55,20 @@ def load_base(
       image_size: side of the squares that games show, pixels; 0 for the
         model's own.
       prompts: fields of Prompts to replace.
+      mesh: the params are placed on it.
 
     Raises:
       ValueError, FileNotFoundError: see `load_model` and `load_pretrained`.
     """
     folder = pathlib.Path(path_or_hub_id or SHIPPED)
     if not (folder / CONFIG).is_file() or is_public(folder):
-        return _load_public(path_or_hub_id, dtype, image_size, prompts)
+        return _load_public(path_or_hub_id, dtype, image_size, prompts, mesh)
     model, params = load_model(folder)
     model = dataclasses.replace(model, dtype=dtype)
     params = jax.tree.map(lambda x: x.astype(dtype), params)
     return BaseModel(
         with_image_size(model, image_size),
-        params,
+        place(mesh, params),
         tokenizers.load_tokenizer(str(folder)),
         Prompts(**prompts),
         digest_files([folder / WEIGHTS]),
@@ -76,8 +81,12 @@ def is_public(folder: pathlib.Path) -> bool:
     return "model_type" in fields
 
 
-def _load_public(path_or_hub_id, dtype, image_size, prompts) -> BaseModel:
-    found = load_pretrained(find_folder(path_or_hub_id), dtype)
+def _load_public(path_or_hub_id, dtype, image_size, prompts, mesh) -> BaseModel:
+    found = load_pretrained(
+        find_folder(path_or_hub_id),
+        dtype,
+        functools.partial(param_sharding, mesh),
+    )
     parts = chat.take_apart(found.processor)
     model = with_image_size(found.config, image_size)
     spoken = chat_prompts(

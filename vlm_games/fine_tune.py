@@ -16,6 +16,7 @@ from vlm_games.data.packing import BatchShape
 from vlm_games.games.answer import Asked, answer
 from vlm_games.games.play import Role
 from vlm_games.methods.method import Selection, fold
+from vlm_games.models.mesh import shardings
 from vlm_games.pretraining.examples import (
     Recipe,
     answer_row,
@@ -177,7 +178,7 @@ def fine_tune(
             streams,
             bench.tokenizer,
             bench.model.tokens_per_image,
-            bench.engine.devices,
+            bench.engine.shards,
             seed,
             number,
         )
@@ -198,7 +199,8 @@ def fine_tune(
         return state.params
     # The whole model goes on; its adapters are kept for whoever wants them.
     checkpoint.save(folder.parent / "adapters", state.params)
-    merge = jax.jit(lora.merge, static_argnums=0)
+    laid_out = shardings(bench.mesh, params)
+    merge = jax.jit(lora.merge, static_argnums=0, out_shardings=laid_out)
     return merge(trainer.adapters, params, state.params)
 
 

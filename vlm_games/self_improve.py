@@ -17,7 +17,6 @@ from vlm_games.evaluation.measure import measure
 from vlm_games.fine_tune import Trainer, fine_tune, make_trainer
 from vlm_games.methods.dialog_games import DialogGames
 from vlm_games.methods.method import Method, Selection
-from vlm_games.models.mesh import replicate
 from vlm_games.training import checkpoint
 from vlm_games.workbench import Run
 
@@ -43,7 +42,7 @@ def self_improve(run: Run) -> dict[str, list[dict]]:
     shared = Learner(
         METHODS[run.config.method](run.bench),
         make_trainer(run),
-        replicate(run.bench.mesh, run.setup.base_params),
+        run.setup.base_params,
     )
     results: dict[str, list[dict]] = {}
     for arm in ("main", *run.config.controls):

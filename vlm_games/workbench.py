@@ -14,7 +14,7 @@ from vlm_games.evaluation.measure import HeldOut, hold_out
 from vlm_games.games.play import Table
 from vlm_games.games.protocol import GameSettings
 from vlm_games.methods.method import Workbench
-from vlm_games.models.mesh import data_mesh
+from vlm_games.models.mesh import make_mesh
 from vlm_games.sampling.engine import Engine
 from vlm_games.sampling.scoring import Scorer
 from vlm_games.worlds import questions as world
@@ -87,11 +87,11 @@ def build(config) -> Setup:
       FileNotFoundError, ValueError: saying which field is at fault.
     """
     choices.check(config)
+    mesh = make_mesh(tensor=config.mesh.tensor)
     base = load_base(
-        config.base, config.dtype, config.image_size, config.prompts
+        config.base, config.dtype, config.image_size, config.prompts, mesh
     )
     model, tokenizer, prompts = base.model, base.tokenizer, base.prompts
-    mesh = data_mesh()
     size = model.vision.image_size
     play, held, truth, skipped = _images(config, size)
     c = config.eval

@@ -63,7 +63,7 @@ def answer(
         return []
     encoded = [_encode(engine, tokenizer, prompt) for prompt in prompts]
     longest = max(len(tokens) for tokens, _ in encoded)
-    width, batch = bucket(longest), ROWS * engine.devices
+    width, batch = bucket(longest), ROWS * engine.shards
     draws = np.zeros((2, len(encoded) + batch), np.int32)
     draws[:, : len(encoded)] = np.array([p.draw for p in prompts]).T
     vocabulary = np.arange(engine.config.vocab_size)
@@ -81,7 +81,7 @@ def answer(
         session = engine.admit(
             role.params,
             engine.init(batch, width + limit),
-            np.tile(np.arange(ROWS, dtype=np.int32), engine.devices),
+            np.tile(np.arange(ROWS, dtype=np.int32), engine.shards),
             ids,
             places,
             role.image_tokens,

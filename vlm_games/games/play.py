@@ -147,7 +147,7 @@ class Table:
 
     def _admit(self, guesser, describer, sessions, seats, waiting) -> None:
         """Fills free slots with waiting games, in both sessions."""
-        devices = self.engine.devices
+        devices = self.engine.shards
         per_device = len(seats) // devices
         free = [r for r, seat in enumerate(seats) if seat is None]
         newcomers: list[list[int]] = [[] for _ in range(devices)]

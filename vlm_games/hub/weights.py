@@ -14,9 +14,9 @@ from vlm_games.hub.stored import Stored
 from vlm_games.models.config import VLMConfig
 from vlm_games.models.vlm import Params, init_params
 
-# One for all params, or by a param's path ("decoder.block_0.mlp.up.kernel");
-# None is the default device.
-Shardings = Sharding | None | Callable[[str], Sharding | None]
+# One for all params, or by a param's path ("decoder.block_0.mlp.up.kernel") and
+# shape; None is the default device.
+Shardings = Sharding | None | Callable[[str, tuple[int, ...]], Sharding | None]
 
 
 def abstract_params(config: VLMConfig) -> dict[str, jax.ShapeDtypeStruct]:
@@ -80,8 +80,10 @@ def load(
         if parts > 1:
             size = len(tensor) // parts
             tensor = tensor[part * size : (part + 1) * size]
-        place = sharding(path) if callable(sharding) else sharding
-        flat[path] = put(leaf.to_ours(tensor), dtype, place)
+        tensor, place = leaf.to_ours(tensor), sharding
+        if callable(sharding):
+            place = sharding(path, tensor.shape)
+        flat[path] = put(tensor, dtype, place)
         # JAX holds the copies that it was given until the next collection.
         gc.collect(0)
     return flax.traverse_util.unflatten_dict(flat, sep=".")

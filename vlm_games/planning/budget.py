@@ -5,7 +5,8 @@
     train      params, what is trained, optimizer, gradients, activations
     measure    params of one model more, image tokens, caches as in play
 
-Params lie whole on every device: all figures are of each device. What lies
+All figures are of each device. Params lie whole on it, or are split over the
+`config.mesh.tensor` devices that share a model; see `models.mesh`. What lies
 there is counted to the byte, what computing takes is estimated; see `memory`.
 """
 
@@ -72,12 +73,18 @@ def fits(rows: Table, memory_gib: float) -> bool:
 
 def param_rows(plan: Plan) -> list[Row]:
     """One copy of the params, by part."""
-    parts = dict.fromkeys(("vision", "connector", "decoder", "embeddings"), 0)
+    parts = {n: {} for n in ("vision", "connector", "decoder", "embeddings")}
     for path, shape in plan.shapes.items():
         part = lora.part_of(path)
-        parts["embeddings" if part in EMBEDDINGS else part] += shape.size
-    size = plan.model.compute_dtype.itemsize
-    return [Row(name, count * size, count) for name, count in parts.items()]
+        parts["embeddings" if part in EMBEDDINGS else part][path] = shape
+    return [
+        Row(
+            name,
+            memory.tree_bytes(shapes, plan.tensor),
+            sum(x.size for x in shapes.values()),
+        )
+        for name, shapes in parts.items()
+    ]
 
 
 def models(plan: Plan, names: Sequence[str]) -> Row:
@@ -108,7 +115,9 @@ def play_bank(plan: Plan) -> Row:
 def caches(plan: Plan) -> list[Row]:
     """Both sessions of a table, and what it takes to admit games."""
     model, rows, sizes = plan.model, plan.slots, plan.capacities()
-    each = [memory.session_bytes(model, rows, size) for size in sizes]
+    each = [
+        memory.session_bytes(model, rows, size, plan.tensor) for size in sizes
+    ]
     return [
         Row(f"Guesser's cache: {rows} x {sizes[0]} tokens", each[0]),
         Row(f"Describer's cache: {rows} x {sizes[1]} tokens", each[1]),
@@ -119,7 +128,9 @@ def caches(plan: Plan) -> list[Row]:
 def admission(plan: Plan, rows: int, read: int, keys: int, held: int):
     """A copy of the rows that are filled, and one block that reads."""
     read, dtype = bucket(read), plan.model.compute_dtype
-    block = memory.read_block(plan.model.decoder, dtype, rows * read, keys)
+    block = memory.read_block(
+        plan.model.decoder, dtype, rows * read, keys, plan.tensor
+    )
     return [
         Row("games being admitted: a copy of the cache", held),
         Row(f"games being admitted: a block of {rows} x {read} tokens", block),
@@ -132,13 +143,13 @@ def play_rows(plan: Plan) -> list[Row]:
     if plan.settings.questions:  # of a list: asked in rounds, without a table
         read = plan.longest()["describer"]
         size = bucket(read) + plan.settings.answer_tokens
-        held = memory.session_bytes(plan.model, answer.ROWS, size)
+        held = memory.session_bytes(plan.model, answer.ROWS, size, plan.tensor)
         rows = [
             Row(f"Describer's cache: {answer.ROWS} x {size} tokens", held),
             *admission(plan, answer.ROWS, read, size, held),
         ]
-    images = max(plan.config.encode_images // plan.devices, 1)
-    needed = memory.encode_bytes(plan.model, images)
+    images = max(plan.config.encode_images // plan.shards, 1)
+    needed = memory.encode_bytes(plan.model, images, plan.tensor)
     if needed > total(rows):
         rows = [Row(f"a block of the tower for {images} images", needed)]
     return [models(plan, before(plan)), play_bank(plan), *rows]
@@ -147,7 +158,7 @@ def play_rows(plan: Plan) -> list[Row]:
 def score_rows(plan: Plan) -> list[Row]:
     """While answers are scored, as listener and judges do."""
     rows, length = plan.config.score_rows, plan.longest()["describer"]
-    needed = memory.score_bytes(plan.model, rows, length)
+    needed = memory.score_bytes(plan.model, rows, length, plan.tensor)
     name = f"a block, or logits: {rows} x {length} tokens"
     return [models(plan, before(plan)), play_bank(plan), Row(name, needed)]
 
@@ -160,7 +171,7 @@ def train_rows(plan: Plan) -> list[Row]:
         step.OptimizerConfig(c.learning_rate, c.steps, c.warmup, c.weight_decay)
     )
     state = jax.eval_shape(optimizer.init, dict(trained))
-    own = memory.tree_bytes(dict(trained))
+    own = memory.tree_bytes(dict(trained), plan.tensor)
     count = sum(x.size for x in trained.values())
     names = [name for name, rows in c.rows.items() if rows]
     # With several micro-batches there is their sum, and what joins it.
@@ -169,7 +180,7 @@ def train_rows(plan: Plan) -> list[Row]:
     return [
         models(plan, before(plan)),
         Row(what, own, count),
-        Row("optimizer's state", memory.tree_bytes(state)),
+        Row("optimizer's state", memory.tree_bytes(state, plan.tensor)),
         Row("gradients", sums * own),
         *sorted(
             (activations(plan, name) for name in names),
@@ -195,7 +206,9 @@ def activations(plan: Plan, name: str) -> Row:
     images = rows * (plan.images if name in SEVERAL else 1)
     vision = not c.lora.rank or "vision" in c.lora.parts
     model = dataclasses.replace(plan.model, remat=c.remat)
-    needed = memory.train_bytes(model, rows, length, images, vision)
+    needed = memory.train_bytes(
+        model, rows, length, images, vision, plan.tensor
+    )
     return Row(f"activations, {name}: {rows} x {length} tokens", needed)
 
 

@@ -38,7 +38,8 @@ def report(plan: Plan, rows: Table, memory_gib: float) -> str:
         lines.append(f"{name:<58}{count:>9}{size / GIB:>11.2f}")
 
     base = config.base or "the shipped base"
-    lines += [f"{base}, {config.dtype}, devices: {plan.devices}", ""]
+    share = f", {plan.tensor} to a model" if plan.tensor > 1 else ""
+    lines += [f"{base}, {config.dtype}, devices: {plan.devices}{share}", ""]
     lines.append(f"{'':<58}{'millions':>9}{'GiB each':>11}")
     for phase, found in rows.items():
         count = sum(row.count for row in found) if phase == "params" else 0

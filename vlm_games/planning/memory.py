@@ -11,29 +11,44 @@ The first is all that it computes, at once; the second what JAX keeps of it for
 the way back: norms in float32, and of the attention its softmax twice in
 float32, once in the computation dtype, and a mask. (2 M and 4 M where the
 feed-forward layer is not gated.) XLA fuses some of it away: rather too much
-than too little.
+than too little. Where `tensor` devices share a model, H, G and M are what one
+of them holds.
 """
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
 
+from vlm_games.models import mesh
 from vlm_games.models.config import TransformerConfig, VLMConfig
 from vlm_games.sampling.session import init_session
 
 FLOAT32 = 4  # bytes
 
 
-def tree_bytes(tree) -> int:
-    """Of all arrays, or shapes, of a pytree."""
-    leaves = jax.tree.leaves(tree)
-    return sum(x.size * jnp.dtype(x.dtype).itemsize for x in leaves)
+def tree_bytes(tree, tensor: int = 1) -> int:
+    """Of all arrays, or shapes, of a pytree of params or of optimizer state.
+
+    Raises:
+      ValueError: a param does not split over `tensor` devices.
+    """
+
+    def size(path, x):
+        split = mesh.param_spec(mesh.dotted(path), x.shape, tensor) != P()
+        whole = x.size * jnp.dtype(x.dtype).itemsize
+        return whole // tensor if split else whole
+
+    sizes = jax.tree_util.tree_map_with_path(size, tree)
+    return sum(jax.tree.leaves(sizes))
 
 
-def session_bytes(model: VLMConfig, rows: int, capacity: int) -> int:
+def session_bytes(
+    model: VLMConfig, rows: int, capacity: int, tensor: int = 1
+) -> int:
     """Of a session: its cache and the next token's logits."""
-    return tree_bytes(
-        jax.eval_shape(lambda: init_session(model, rows, capacity))
-    )
+    found = jax.eval_shape(lambda: init_session(model, rows, capacity))
+    keys_and_values = tree_bytes(found.cache.layers)
+    return tree_bytes(found) - keys_and_values + keys_and_values // tensor
 
 
 def bank_bytes(model: VLMConfig, images: int) -> int:
@@ -42,39 +57,45 @@ def bank_bytes(model: VLMConfig, images: int) -> int:
     return tokens * model.image_token_width * model.compute_dtype.itemsize
 
 
-def read_block(config: TransformerConfig, dtype, tokens: int, keys: int) -> int:
+def read_block(
+    config: TransformerConfig, dtype, tokens: int, keys: int, tensor: int = 1
+) -> int:
     """What one block computes; see above.
 
     Args:
       dtype: of computation. tokens: of all rows. keys: that each attends to.
+      tensor: devices that share a model.
     """
     c, b = config, jnp.dtype(dtype).itemsize
-    heads = 2 * (c.heads + c.kv_heads) * c.head_dim
-    wide = b * (4 * c.width + heads + (3 if c.gated else 2) * c.mlp_width)
-    return tokens * (wide + (FLOAT32 + 2 * b) * c.heads * keys)
+    inner = 2 * (c.heads + c.kv_heads) * c.head_dim
+    inner = b * (inner + (3 if c.gated else 2) * c.mlp_width)
+    inner += (FLOAT32 + 2 * b) * c.heads * keys
+    return tokens * (4 * b * c.width + inner // tensor)
 
 
 def learn_block(
-    config: TransformerConfig, dtype, tokens: int, keys: int
+    config: TransformerConfig, dtype, tokens: int, keys: int, tensor: int = 1
 ) -> int:
-    """What one block keeps for its gradients; see above."""
+    """What one block keeps for its gradients; see above and `read_block`."""
     c, b = config, jnp.dtype(dtype).itemsize
-    heads = 2 * (c.heads + c.kv_heads) * c.head_dim
-    wide = b * (2 * c.width + heads + (6 if c.gated else 4) * c.mlp_width)
-    wide += 8 * FLOAT32 * c.width
-    return tokens * (wide + (2 * FLOAT32 + 1 + b) * c.heads * keys)
+    inner = 2 * (c.heads + c.kv_heads) * c.head_dim
+    inner = b * (inner + (6 if c.gated else 4) * c.mlp_width)
+    inner += (2 * FLOAT32 + 1 + b) * c.heads * keys
+    return tokens * ((2 * b + 8 * FLOAT32) * c.width + inner // tensor)
 
 
-def logits_bytes(model: VLMConfig, tokens: int, copies: int) -> int:
-    """Of `copies` of float32 logits."""
-    return copies * FLOAT32 * tokens * model.vocab_size
+def logits_bytes(
+    model: VLMConfig, tokens: int, copies: int, tensor: int = 1
+) -> int:
+    """Of `copies` of float32 logits, split by the vocabulary."""
+    return copies * FLOAT32 * tokens * model.vocab_size // tensor
 
 
-def encode_bytes(model: VLMConfig, images: int) -> int:
+def encode_bytes(model: VLMConfig, images: int, tensor: int = 1) -> int:
     """One block of the vision tower, for so many images at once."""
     encoder, patches = model.vision.encoder, tower_tokens(model)
     dtype = model.compute_dtype
-    return read_block(encoder, dtype, images * patches, patches)
+    return read_block(encoder, dtype, images * patches, patches, tensor)
 
 
 def tower_tokens(model: VLMConfig) -> int:
@@ -82,15 +103,22 @@ def tower_tokens(model: VLMConfig) -> int:
     return model.vision.grid**2 + model.vision.class_token
 
 
-def score_bytes(model: VLMConfig, rows: int, length: int) -> int:
+def score_bytes(
+    model: VLMConfig, rows: int, length: int, tensor: int = 1
+) -> int:
     """Log-probabilities of all words of a batch: a block, or logits twice."""
     tokens, dtype = rows * length, model.compute_dtype
-    block = read_block(model.decoder, dtype, tokens, length)
-    return max(block, logits_bytes(model, tokens, 2))
+    block = read_block(model.decoder, dtype, tokens, length, tensor)
+    return max(block, logits_bytes(model, tokens, 2, tensor))
 
 
 def train_bytes(
-    model: VLMConfig, rows: int, length: int, images: int, vision: bool
+    model: VLMConfig,
+    rows: int,
+    length: int,
+    images: int,
+    vision: bool,
+    tensor: int = 1,
 ) -> int:
     """Activations of one micro-batch; gradients of params are left out.
 
@@ -100,18 +128,19 @@ def train_bytes(
 
     Args:
       images: of all rows. vision: whether the vision tower gets gradients.
+      tensor: devices that share a model.
     """
     dtype, patches = model.compute_dtype, tower_tokens(model)
 
     def stack(config, tokens, keys):
         """(all that is kept, one block)."""
-        block = learn_block(config, dtype, tokens, keys)
+        block = learn_block(config, dtype, tokens, keys, tensor)
         stream = tokens * config.width * dtype.itemsize
         return config.depth * (stream if model.remat else block), block
 
     kept, block = stack(model.decoder, rows * length, length)
-    logits = logits_bytes(model, rows * length, 3)
-    seen, way = 0, encode_bytes(model, images)
+    logits = logits_bytes(model, rows * length, 3, tensor)
+    seen, way = 0, encode_bytes(model, images, tensor)
     if vision:
         seen, way = stack(model.vision.encoder, images * patches, patches)
     return max(seen + kept + max(block, logits), seen + way)

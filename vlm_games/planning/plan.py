@@ -18,6 +18,7 @@ from vlm_games.hub.chat import Chat
 from vlm_games.hub.family import find_family
 from vlm_games.models.checkpoint import CONFIG
 from vlm_games.models.config import VLMConfig
+from vlm_games.models.mesh import check_tensor
 
 # Characters of a token of English, rather too few.
 CHARACTERS = 3
@@ -63,9 +64,19 @@ class Plan:
         return self.config.game.images
 
     @property
+    def tensor(self) -> int:
+        """Devices that share a model."""
+        return self.config.mesh.tensor
+
+    @property
+    def shards(self) -> int:
+        """Models on the mesh; each has its own games and batches."""
+        return self.devices // self.tensor
+
+    @property
     def slots(self) -> int:
-        """Games at once on one device."""
-        return self.settings.slots // self.devices
+        """Games at once with one model."""
+        return self.settings.slots // self.shards
 
     @property
     def models(self) -> int:
@@ -122,10 +133,12 @@ def make_plan(config, devices: int, folder) -> Plan:
         a field does not suit the model or the devices.
       FileNotFoundError: the file that `config.shape` names is missing.
     """
-    if config.play.slots % devices:
+    check_tensor(devices, config.mesh.tensor)
+    shards = devices // config.mesh.tensor
+    if config.play.slots % shards:
         raise ValueError(
             f"config.play.slots={config.play.slots} games do not split over "
-            f"{devices} devices."
+            f"{shards} devices, or groups of them that share a model."
         )
     path = find_config(config, pathlib.Path(folder))
     fields = json.loads(path.read_text(encoding="utf-8"))

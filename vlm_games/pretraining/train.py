@@ -23,7 +23,7 @@ from vlm_games.models.config import (
     VisionConfig,
     VLMConfig,
 )
-from vlm_games.models.mesh import data_mesh
+from vlm_games.models.mesh import make_mesh
 from vlm_games.models.vlm import init_params
 from vlm_games.pretraining import examples
 from vlm_games.training import step
@@ -124,7 +124,7 @@ def train(c, output: str) -> None:
     tokenizer = word_tokenizer(words)
     config = model_config(c.model, tokenizer)
     # One device: a batch packs its image slots as one shard.
-    mesh = data_mesh(jax.devices()[:1])
+    mesh = make_mesh(jax.devices()[:1])
     maker = BatchMaker(c, tokenizer, config.tokens_per_image)
     total = c.see_steps + c.play_steps
     optimizer = step.make_optimizer(

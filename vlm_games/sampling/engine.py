@@ -1,8 +1,9 @@
 """Sessions on every device: the jitted, donated, data-parallel face.
 
-Each device of the mesh axis "data" runs its own loop over its own rows
+Each place along the mesh axis "data" runs its own loop over its own rows
 (`jax.shard_map`, which is what `jax.pmap` has become) and exchanges nothing
-with the others: no collective per token, none per turn.
+with the others: no collective per token, none per turn. The devices that share
+a model, along "tensor", exchange what its split params ask for.
 
 Shapes are fixed by (rows, bucket of new tokens), so after the first turn of
 each bucket nothing compiles.
@@ -20,7 +21,9 @@ from jax.sharding import PartitionSpec as P
 
 from vlm_games.models import cache as caches
 from vlm_games.models import vlm
+from vlm_games.models.cache import Cache
 from vlm_games.models.config import VLMConfig
+from vlm_games.models.mesh import DATA, TENSOR, shard_batch
 from vlm_games.sampling import session as sessions
 
 BUCKETS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
@@ -65,52 +68,52 @@ class Engine:
     """Compiled session functions for one architecture and mesh.
 
     Holds no params and no conversations: those are arguments and results.
-    Arrays of rows are split over the mesh; `rows` must be a multiple of its
-    size. Row numbers given to `admit` count within a device.
+    Arrays of rows are split over the mesh axis "data"; `rows` must be a
+    multiple of its size. Row numbers given to `admit` count within a shard.
     """
 
     def __init__(self, config: VLMConfig, mesh: Mesh, images: int = 256):
         """`images` encoded at once, on all devices together."""
         self.config, self.mesh, self._images = config, mesh, images
-        self.devices = mesh.size
-        rows, whole = P("data"), P()
+        self.shards = mesh.shape[DATA]
+        rows, whole = P(DATA), P()
+        split = NamedSharding(mesh, rows)
+        # Of keys and values [B, S, G, K] a device holds its own heads.
+        heads = NamedSharding(mesh, P(DATA, None, TENSOR))
+        self._laid_out = sessions.Session(Cache(heads, split, split), split)
 
-        def shard(function, in_specs, out_specs, donate):
-            mapped = jax.shard_map(
-                function,
-                mesh=mesh,
-                in_specs=in_specs,
-                out_specs=out_specs,
-                # Nothing is exchanged, so there is no replication to verify.
-                check_vma=False,
+        def shard(function, in_specs, donate, laid_out):
+            mapped = shard_batch(function, mesh, in_specs, rows)
+            return jax.jit(
+                mapped, donate_argnums=donate, out_shardings=laid_out
             )
-            return jax.jit(mapped, donate_argnums=donate)
 
         self._init = jax.jit(
             functools.partial(sessions.init_session, config),
             static_argnums=(0, 1),
-            out_shardings=NamedSharding(mesh, rows),
+            out_shardings=self._laid_out,
         )
         self._encode = shard(
             functools.partial(vlm.encode_images, config),
             (whole, rows),
-            rows,
             (),
+            split,
         )
         self._admit = shard(
             functools.partial(sessions.admit, config),
             (whole, rows, rows, rows, rows, rows, whole),
-            rows,
             (1,),
+            self._laid_out,
         )
         self._turns = {}
         self._shard = shard
 
     def init(self, rows: int, capacity: int) -> sessions.Session:
         """Empty conversations, split over the mesh."""
-        if rows % self.devices:
+        if rows % self.shards:
             raise ValueError(
-                f"{rows} rows do not split over {self.devices} devices."
+                f"{rows} rows do not split over {self.shards} devices, or "
+                "groups of them that share a model."
             )
         return self._init(rows, capacity)
 
@@ -118,7 +121,7 @@ class Engine:
         """Image tokens [N * T, D] of uint8 [N, H, W, 3], on every device."""
         if not len(pixels):
             raise ValueError("There are no images to encode.")
-        chunk = max((chunk or self._images) // self.devices, 1) * self.devices
+        chunk = max((chunk or self._images) // self.shards, 1) * self.shards
         parts = []
         for start in range(0, len(pixels), chunk):
             part = pixels[start : start + chunk]
@@ -133,9 +136,9 @@ class Engine:
         """Starts conversations; all arguments per newcomer, on the host.
 
         Args:
-          rows: int32 [devices * R], row within its device; out of range for
+          rows: int32 [shards * R], row within its shard; out of range for
             an empty place.
-          ids, slots: int32 [devices * R, L] padded tokens and image slots
+          ids, slots: int32 [shards * R, L] padded tokens and image slots
             and their lengths, as ((tokens, lengths), slots).
           image_tokens: [M, D], from `encode`.
         """
@@ -233,12 +236,12 @@ class Engine:
                 limit,
             )
 
-        rows, whole = P("data"), P()
+        rows, whole = P(DATA), P()
         return self._shard(
             turn,
             (whole, rows, *[rows] * 6, whole, whole, whole, rows, whole),
-            rows,
             (1,),
+            (self._laid_out, NamedSharding(self.mesh, rows)),
         )
 
     def compilations(self) -> int:

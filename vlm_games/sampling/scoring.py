@@ -12,6 +12,7 @@ from vlm_games.data.examples import Example
 from vlm_games.data.packing import BatchShape, encode, pack
 from vlm_games.data.tokenizer import Tokenizer
 from vlm_games.models.config import VLMConfig
+from vlm_games.models.mesh import DATA, shard_batch
 from vlm_games.models.packed import token_log_probs
 
 LENGTHS = 32  # rows are padded to a multiple of it, so that few are compiled
@@ -41,9 +42,9 @@ class Scorer:
         mesh: Mesh,
         rows: int = 64,
     ):
-        """`rows` per device and batch."""
+        """`rows` per batch and shard of "data"."""
         self._tokenizer, self._tokens = tokenizer, config.tokens_per_image
-        self._rows, self._devices = rows, mesh.size
+        self._rows, self._shards = rows, mesh.shape[DATA]
         tokens_per_image = config.tokens_per_image
 
         def score(params, batch, bank_MxD):
@@ -52,15 +53,9 @@ class Scorer:
             images = images.reshape(-1, bank_MxD.shape[-1])
             return token_log_probs(config, params, batch, images)
 
-        data, whole = P("data"), P()
+        data, whole = P(DATA), P()
         self._score = jax.jit(
-            jax.shard_map(
-                score,
-                mesh=mesh,
-                in_specs=(whole, data, whole),
-                out_specs=data,
-                check_vma=False,
-            )
+            shard_batch(score, mesh, (whole, data, whole), data)
         )
 
     def score(
@@ -83,7 +78,7 @@ class Scorer:
         length = -(-longest // LENGTHS) * LENGTHS
         images = max(len(e.images) for e in examples)
         shape = BatchShape(self._rows, length, self._rows * images)
-        per_call = self._rows * self._devices
+        per_call = self._rows * self._shards
         scores = []
         for start in range(0, len(encoded), per_call):
             part = encoded[start : start + per_call]

@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 
 from vlm_games.data.augment import AugmentConfig, augment
 from vlm_games.models.config import VLMConfig
-from vlm_games.models.mesh import replicate
+from vlm_games.models.mesh import DATA, constrain, place, shard_batch
 from vlm_games.training.losses import cross_entropy
 
 
@@ -89,7 +89,7 @@ def init_state(params, optimizer, mesh: Mesh) -> TrainState:
     """
     params = jax.tree.map(jnp.copy, params)
     state = TrainState(params, optimizer.init(params), jnp.int32(0))
-    return replicate(mesh, state)
+    return place(mesh, state)
 
 
 def make_train_step(
@@ -116,8 +116,8 @@ def make_train_step(
         return cross_entropy(config, assemble(frozen, trained), batch, images)
 
     def gradients(trained, frozen, batches, pixels, key):
-        """Per device: local sums, then one psum over "data"."""
-        key = jax.random.fold_in(key, jax.lax.axis_index("data"))
+        """Per device: local sums, then one psum over DATA."""
+        key = jax.random.fold_in(key, jax.lax.axis_index(DATA))
         total = None
         for i, (batch, images) in enumerate(zip(batches, pixels, strict=True)):
             images = augment(jax.random.fold_in(key, i), images, augmentation)
@@ -128,16 +128,10 @@ def make_train_step(
             total = (
                 part if total is None else jax.tree.map(jnp.add, total, part)
             )
-        return jax.lax.psum(total, "data")
+        return jax.lax.psum(total, DATA)
 
-    sharded = jax.shard_map(
-        gradients,
-        mesh=mesh,
-        in_specs=(P(), P(), P("data"), P("data"), P()),
-        out_specs=P(),
-        # Gradients are summed by hand, above: without varying-axis types the
-        # transpose would not add a second psum.
-        check_vma=False,
+    sharded = shard_batch(
+        gradients, mesh, (P(), P(), P(DATA), P(DATA), P()), P()
     )
 
     @functools.partial(jax.jit, donate_argnums=0)
@@ -155,6 +149,7 @@ def make_train_step(
             "grad_norm": optax.global_norm(grads),
         }
         params = optax.apply_updates(state.params, updates)
-        return TrainState(params, opt_state, state.step + 1), metrics
+        state = TrainState(params, opt_state, state.step + 1)
+        return constrain(mesh, state), metrics
 
     return step
