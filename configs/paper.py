@@ -16,11 +16,10 @@ def get_config() -> ml_collections.ConfigDict:
     """Returns the scenes config with the paper's filter and targets."""
     scenes = pathlib.Path(__file__).with_name("scenes.py")
     c = runpy.run_path(str(scenes))["get_config"]()
-    c.play.early_guess = True
+    c.game.asks_all = 0.0
     c.game.filter = "success"
     c.game.judges = 0  # nobody judges but the Guesser
     c.game.credit = float("-inf")  # every turn of a won game
     c.game.balance = False
-    c.game.hindsight = False
     c.train.augment = 0.0
     return c

@@ -35,7 +35,6 @@ def get_config() -> ml_collections.ConfigDict:
 
     c.play = ml_collections.ConfigDict()  # see games.protocol.GameSettings
     c.play.turns = 4
-    c.play.early_guess = False  # whether it may guess before its last turn
     c.play.style = "any"  # or yes_no, open
     c.play.guess = "spoken"  # or likelihood: the listener takes the likeliest
     c.play.guesser_temperature = 0.7
@@ -58,8 +57,10 @@ def get_config() -> ml_collections.ConfigDict:
     c.game.repeats = 0  # times the Guesser is asked again
     c.game.reshuffles = 0  # the same under other image orders
     c.game.credit = 0.3  # least credit of an answer to learn, nats
-    c.game.hindsight = True  # a wrong guess is learned as the target
-    c.game.balance = True  # as many yes as no among them
+    c.game.balance = True  # no answer outnumbers the next of its kind
+    # Share of the games to learn from whose Guesser asks all its questions;
+    # in the others, and wherever games are measured, it guesses when it likes.
+    c.game.asks_all = 0.5
 
     c.train = ml_collections.ConfigDict()
     c.train.start = "last"  # or base: where each iteration starts from

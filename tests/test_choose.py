@@ -24,7 +24,7 @@ BENCH = types.SimpleNamespace(
     stratum=stratum,
     config=types.SimpleNamespace(play=RULES),
 )
-CONFIG = types.SimpleNamespace(credit=0.1, balance=True, hindsight=False)
+CONFIG = types.SimpleNamespace(credit=0.1, balance=True)
 SEED = (0, 1)
 CONTROLS = ("unfiltered", "lost", "shuffled")
 
@@ -255,36 +255,12 @@ def test_the_guesser_learns_its_own_words_and_no_other(tokenizer):
     game = record(
         0, [turn("is there a ring ?", "no"), turn("is there a cross ?", "yes")]
     )
-    example = choose.guesser_example(game, PROMPTS, RULES, False)
+    example = choose.guesser_example(game, PROMPTS, RULES)
     assert learned_words(example, tokenizer) == [
         (0.3, "1 yes 2 yes . ask is there a ring ? <eos>"),
         (0.3, "1 yes 2 yes . ask is there a cross ? <eos>"),
         (1.0, "1 no 2 yes . guess 2 <eos>"),
     ]
-
-
-def test_in_hindsight_a_wrong_guess_is_learned_as_the_target(tokenizer):
-    turns = [turn("is there a ring ?", "no")]
-    for outcome, summary in [("success", "1 no 2 yes . "), ("lose", "")]:
-        game = record(0, turns, outcome)
-        example = choose.guesser_example(game, PROMPTS, RULES, True)
-        *_, last = learned_words(example, tokenizer)
-        assert last == (1.0, f"{summary}guess 2 <eos>")
-    as_it_was = choose.guesser_example(game, PROMPTS, RULES, False)
-    *_, last = learned_words(as_it_was, tokenizer)
-    assert last == (1.0, "1 no 2 yes . guess 1 <eos>")
-
-
-def test_in_hindsight_lost_games_that_were_kept_are_learned(records):
-    kept = [r for r in records if r.kept and r.outcome != "aborted"]
-    won = [r for r in kept if r.outcome == "success"]
-    assert 0 < len(won) < len(kept)
-    for hindsight, games in [(False, won), (True, kept)]:
-        config = types.SimpleNamespace(
-            **{**vars(CONFIG), "hindsight": hindsight}
-        )
-        found = choose.select(records, "main", config, BENCH, SEED, None)
-        assert len(found.examples["guesser"]) == len(games)
 
 
 def test_the_describer_learns_the_answer_and_hardly_its_end(tokenizer):
@@ -315,6 +291,6 @@ def test_no_describer_example_sees_other_answers_or_more_than_four():
 @pytest.mark.parametrize("turns", [2, 3])
 def test_only_the_last_turn_of_a_full_game_has_the_cue_to_guess(turns):
     game = record(0, [turn("is there a ring ?", "no")] * turns)
-    example = choose.guesser_example(game, PROMPTS, RULES, False)
+    example = choose.guesser_example(game, PROMPTS, RULES)
     text = " ".join(piece.text for piece in example.trunk)
     assert text.count(PROMPTS.last_cue) == (turns == RULES.turns)

@@ -271,17 +271,24 @@ def test_a_describer_without_memory_answers_a_question_always_the_same(
     assert {len(answers) for answers in given.values()} == {1}
 
 
-def test_nobody_guesses_early_where_that_is_not_allowed(players, specs):
-    asked = {
-        early: {
-            len(game.exchanges)
-            for game in players.play(specs, early_guess=early).values()
-            if game.guess is not None
-        }
-        for early in (True, False)
-    }
-    assert min(asked[True]) < RULES.turns
-    assert asked[False] == {RULES.turns}
+def words_of(game):
+    said = [(x.question, x.answer) for x in game.exchanges]
+    return said, game.final_summary, game.guess, game.reason
+
+
+def test_who_must_ask_all_questions_does_and_the_others_play_as_ever(
+    players, specs
+):
+    must = {spec.game: spec.game % 2 == 0 for spec in specs}
+    mixed = [dataclasses.replace(s, asks_all=must[s.game]) for s in specs]
+    games, free = players.play(mixed), players.play(specs)
+    asked = [len(g.exchanges) for g in games.values() if g.guess is not None]
+    assert min(asked) < RULES.turns
+    for number, game in games.items():
+        if not must[number]:
+            assert words_of(game) == words_of(free[number])
+        elif game.guess is not None:
+            assert len(game.exchanges) == RULES.turns
 
 
 # What is said -----------------------------------------------------------------
@@ -322,7 +329,7 @@ def test_a_game_is_taught_to_the_guesser_as_it_was_played(
             guess=game.guess,
             target=game.spec.target,
         )
-        example = choose.guesser_example(shown, PROMPTS, RULES, False)
+        example = choose.guesser_example(shown, PROMPTS, RULES)
         taught = encode(example, players.tokenizer, 1)
         heard = [x for x in log if x.game == number and x.guesser]
         talk = [token for x in heard for token in (*x.read, *x.said)]

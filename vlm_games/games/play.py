@@ -199,8 +199,10 @@ class Table:
         )
         ids = [() if s is None else s.hears for s in seats]
         last = [s is not None and self._asked_all(s) for s in seats]
-        soon = self.settings.early_guess and not self._listens
-        may_guess = [soon or x for x in last]
+        may_guess = [
+            asked or not (self._listens or (s is not None and s.spec.asks_all))
+            for s, asked in zip(seats, last, strict=True)
+        ]
         moves = {}
         # A summary alone is wanted of a scripted seat before its last turn.
         for final in (False, True) if scripts else (True,):

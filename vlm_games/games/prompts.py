@@ -82,15 +82,8 @@ class Prompts:
 
     def speak(self, summary: str, move: str) -> str:
         """The Guesser's words of one turn; see `parse_move`."""
-        return self.gap.join([self.summed(summary), self.moved(move)])
-
-    def summed(self, summary: str) -> str:
-        """The part of a turn before its move."""
-        return self.gap.join([self.reply(summary), self.summary_end])
-
-    def moved(self, move: str) -> str:
-        """The part of a turn from its move on."""
-        return self.gap.join([move, self.end])
+        words = [self.reply(summary), self.summary_end, move, self.end]
+        return self.gap.join(words)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,6 @@ class GameSettings:
 
     Attributes:
       turns: questions that the Guesser may ask; then it must guess.
-      early_guess: whether it may guess sooner. If not, a guess word of one
-        token cannot be said before the last turn.
       style: "yes_no", "open" or "any" questions.
       guess: "spoken", the Guesser names the image in words, or "likelihood",
         it asks all its questions and then takes the image under which the
@@ -25,7 +23,6 @@ class GameSettings:
     """
 
     turns: int = 4
-    early_guess: bool = True
     style: str = "any"
     guess: str = "spoken"
     guesser_temperature: float = 1.0
@@ -48,12 +45,15 @@ class GameSpec:
       target: position of the target among them.
       script: questions and answers that are read out instead of asked, for
         asking the Guesser again; None for a game that is really played.
+      asks_all: whether it may not guess before it asked all its questions: a
+        guess word of one token cannot be said until then.
     """
 
     game: int
     images: tuple[int, ...]
     target: int
     script: tuple[tuple[str, str], ...] | None = None
+    asks_all: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -58,9 +58,8 @@ def select(
         games = _sample(rng, games, budget["kept"])
         answers = _sample(rng, answers, budget["describer"])
     # A game can be kept for its answers though the Guesser named another
-    # image; it is then learned only if the target can be put in its place.
-    own = as_main and not config.hindsight
-    guessed = [r for r in games if not own or r.outcome == "success"]
+    # image: there is nothing for it to learn then.
+    guessed = [r for r in games if not as_main or r.outcome == "success"]
     if budget is not None:
         guessed = _sample(rng, guessed, budget["guesser"])
     if arm == "shuffled":
@@ -69,9 +68,7 @@ def select(
         {
             "describer": describer_examples(answers, bench.prompts),
             "guesser": [
-                guesser_example(
-                    r, bench.prompts, bench.config.play, config.hindsight
-                )
+                guesser_example(r, bench.prompts, bench.config.play)
                 for r in guessed
             ],
         },
@@ -189,15 +186,11 @@ def describer_examples(
     ]
 
 
-def guesser_example(
-    record: GameRecord, prompts: Prompts, rules, hindsight: bool
-) -> Example:
+def guesser_example(record: GameRecord, prompts: Prompts, rules) -> Example:
     """A game as the Guesser saw it; its own words are learned.
 
     Args:
       rules: `config.play`; of these, `style` and `turns`.
-      hindsight: whether the target, which the game knows, is learned in the
-        place of a wrong guess. The summary before it is then only read.
     """
     opening = prompts.open_game(len(record.images), rules.style)
     pieces = [read(opening), read(prompts.next_cue(False))]
@@ -206,12 +199,8 @@ def guesser_example(
         pieces.append(said(prompts.speak(turn.summary, move), 0.3))
         pieces.append(read(prompts.hear(turn.answer, number >= rules.turns)))
     if record.final_summary:  # else the guess was not spoken
-        right = record.guess == record.target or not hindsight
-        named = record.guess if right else record.target
-        summary = prompts.gap.join([prompts.summed(record.final_summary), ""])
-        pieces.append(said(summary, 1.0 if right else 0.0))
-        guess = f"{prompts.guess} {named + 1}"
-        pieces.append(said(prompts.moved(guess)))
+        guess = f"{prompts.guess} {record.guess + 1}"
+        pieces.append(said(prompts.speak(record.final_summary, guess)))
     return Example(record.images, tuple(pieces))
 
 

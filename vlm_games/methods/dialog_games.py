@@ -99,7 +99,13 @@ class DialogGames:
         )
         sets = dict(enumerate(drawn, start=first))
         specs = [
-            GameSpec(g, found.images, found.target) for g, found in sets.items()
+            GameSpec(
+                g,
+                found.images,
+                found.target,
+                asks_all=asks_all(g, self.config.asks_all),
+            )
+            for g, found in sets.items()
         ]
         seed = (self.bench.config.seed, iteration)
         games = self._play(params, prepared, specs, seed)
@@ -235,6 +241,15 @@ class DialogGames:
         return choose.select(
             records, arm, self.config, self.bench, seed, budget
         )
+
+
+def asks_all(game: int, share: float) -> bool:
+    """Whether the Guesser of this game asks all its questions; evenly spread.
+
+    Only half of the games are to be left to it by default: a Guesser that wins
+    guesses sooner and sooner, and there are ever fewer answers to learn from.
+    """
+    return int((game + 1) * share) > int(game * share)
 
 
 def image_groups(
