@@ -60,7 +60,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.game.balance = True  # no answer outnumbers the next of its kind
     # Share of the games to learn from whose Guesser asks all its questions;
     # in the others, and wherever games are measured, it guesses when it likes.
-    c.game.asks_all = 0.5
+    c.game.asks_all = 0.75
 
     c.train = ml_collections.ConfigDict()
     c.train.start = "last"  # or base: where each iteration starts from
@@ -87,9 +87,7 @@ def get_config() -> ml_collections.ConfigDict:
     )
     c.train.lora.parts = ("decoder",)  # also connector, vision
     c.train.lora.draw = "uniform"  # or normal
-    c.train.rows = (
-        ml_collections.ConfigDict()
-    )  # of a micro-batch, per model
+    c.train.rows = ml_collections.ConfigDict()  # of a micro-batch, per model
     c.train.rows.describer = 24
     c.train.rows.guesser = 6
     c.train.rows.replay_answer = 16

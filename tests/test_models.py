@@ -14,7 +14,6 @@ from vlm_games.models import vlm
 from vlm_games.models.checkpoint import load_model, save_model
 from vlm_games.models.config import RopeConfig, TransformerConfig, VLMConfig
 from vlm_games.models.layers import attend, make_norm, rotary
-from vlm_games.models.mesh import make_mesh, place
 from vlm_games.models.vision import Connector, square_patches
 
 pytestmark = pytest.mark.usefixtures("quick_compiles")
@@ -452,10 +451,3 @@ def test_weights_of_another_model_are_an_error_that_names_them(
 def test_a_folder_without_a_model_says_which_file_it_lacks(tmp_path):
     with pytest.raises(FileNotFoundError, match="has no config.json"):
         load_model(tmp_path)
-
-
-def test_mesh_holds_the_devices_asked_for():
-    assert make_mesh().size == 8
-    mesh = make_mesh(jax.devices()[:1])
-    assert mesh.shape == {"data": 1, "tensor": 1}
-    assert place(mesh, jnp.ones(3)).devices() == {jax.devices()[0]}

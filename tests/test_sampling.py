@@ -34,9 +34,10 @@ def talker(variant):
 
 @pytest.fixture(scope="module")
 def engines(talker):
-    """Engines on 8 devices and on 1, with params laid out for each."""
+    """Engines on 8 devices, on 1, and on 8 of which two share a model."""
     config, params = talker
     meshes = {n: make_mesh(jax.devices()[:n]) for n in (8, 1)}
+    meshes["4 x 2"] = make_mesh(tensor=2)
     return {
         n: (Engine(config, mesh), place(mesh, params))
         for n, mesh in meshes.items()
@@ -131,7 +132,7 @@ def as_lists(words):
 # Words ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("devices", [8, 1])
+@pytest.mark.parametrize("devices", [8, 1, "4 x 2"])
 def test_greedy_words_equal_reading_everything_again(
     engines, talker, pixels, devices
 ):

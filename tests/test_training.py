@@ -66,9 +66,10 @@ def batch_of(encoded, pixels, shards: int = 1):
 
 @pytest.fixture(scope="module")
 def steps(config):
-    """A plain gradient step (learning rate 1) on meshes of 1 and 8."""
+    """A plain gradient step (learning rate 1) on meshes of 1, 8, and 4 x 2."""
     optimizer = optax.sgd(1.0)
     meshes = {n: make_mesh(jax.devices()[:n]) for n in (1, 8)}
+    meshes["4 x 2"] = make_mesh(tensor=2)
     return {
         n: (make_train_step(config, optimizer, mesh, PLAIN), optimizer, mesh)
         for n, mesh in meshes.items()
@@ -114,9 +115,9 @@ def test_loss_is_the_weighted_mean_over_learned_tokens(
     assert metrics["accuracy"] == pytest.approx(share, rel=1e-5)
 
 
-@pytest.mark.parametrize("devices", [1, 8])
+@pytest.mark.parametrize("devices, shards", [(1, 1), (8, 8), ("4 x 2", 4)])
 def test_the_step_moves_by_the_unsharded_gradient(
-    gradient_of, config, params, encoded, pixels, devices
+    gradient_of, config, params, encoded, pixels, devices, shards
 ):
     batch, images = batch_of(encoded, pixels)
 
@@ -127,7 +128,7 @@ def test_the_step_moves_by_the_unsharded_gradient(
         return loss / sums["weight"]
 
     expected = gradient(params)
-    found, metrics = gradient_of(devices, batch_of(encoded, pixels, devices))
+    found, metrics = gradient_of(devices, batch_of(encoded, pixels, shards))
     norm = float(optax.global_norm(expected))
     assert norm > 0.1
     assert metrics["grad_norm"] == pytest.approx(norm, rel=1e-4)

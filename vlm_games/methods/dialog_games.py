@@ -246,8 +246,8 @@ class DialogGames:
 def asks_all(game: int, share: float) -> bool:
     """Whether the Guesser of this game asks all its questions; evenly spread.
 
-    Only half of the games are to be left to it by default: a Guesser that wins
-    guesses sooner and sooner, and there are ever fewer answers to learn from.
+    A Guesser that wins guesses sooner and sooner, so that there are ever fewer
+    answers to learn from; this is what keeps it asking.
     """
     return int((game + 1) * share) > int(game * share)
 
