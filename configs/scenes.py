@@ -113,6 +113,6 @@ def get_config() -> ml_collections.ConfigDict:
     c.eval.split = "test"  # validation for choices
     c.eval.target_images = 500
     c.eval.source_images = 250
-    c.eval.games = 256
+    c.eval.games = 512
     c.eval.guard_games = 128  # of each guard, of the main arm
     return c
