@@ -30,7 +30,7 @@ import runpy
 
 import ml_collections
 
-# Fields that make it fit; rows are per device, slots and images of them all.
+# Fields that make it fit; rows are per model, slots and images of them all.
 FITS = {
     "gpu-80gb": {
         "play.slots": 256,

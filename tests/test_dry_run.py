@@ -18,7 +18,7 @@ from vlm_games.games.prompts import Prompts
 from vlm_games.games.protocol import GameSettings
 from vlm_games.models import vlm
 from vlm_games.models.cache import init_cache
-from vlm_games.models.mesh import make_mesh
+from vlm_games.models.mesh import make_mesh, place
 from vlm_games.planning import budget, memory
 from vlm_games.planning.dry_run import dry_run, report
 from vlm_games.planning.plan import make_plan
@@ -77,8 +77,8 @@ def test_public_configs_fit_their_hardware(family):
 
 
 def test_hardware_that_is_too_small_is_an_error_that_names_others():
-    with pytest.raises(ValueError, match="'v5e-8'; known are gpu-80gb, v5p"):
-        read("llava")["get_config"]("v5e-8")
+    with pytest.raises(ValueError, match="'laptop'; known are gpu-80gb, v5"):
+        read("llava")["get_config"]("laptop")
 
 
 def test_a_session_takes_the_bytes_that_are_allocated(config):
@@ -90,6 +90,18 @@ def test_a_session_takes_the_bytes_that_are_allocated(config):
     logits = 4 * 3 * config.vocab_size
     cache = nbytes(init_cache(config, 3, 40))
     assert memory.session_bytes(config, 3, 40) == cache + logits
+
+
+def test_split_params_and_caches_take_their_share(config, params):
+    mesh = make_mesh(tensor=2)
+
+    def on_one(tree):
+        leaves = jax.tree.leaves(tree)
+        return sum(x.addressable_shards[0].data.nbytes for x in leaves)
+
+    assert memory.tree_bytes(params, 2) == on_one(place(mesh, params))
+    session = Engine(config, mesh).init(12, 40)
+    assert memory.session_bytes(config, 3, 40, 2) == on_one(session)
 
 
 def test_a_bank_takes_the_bytes_of_its_image_tokens(config, params, pixels):
