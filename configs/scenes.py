@@ -69,7 +69,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.train.warmup = 8
     c.train.weight_decay = 0.02
     c.train.augment = 1.0  # strength of the student's augmentation
-    c.train.save_every = 40  # steps
+    c.train.save_every = 10  # steps
     c.train.replay_images = 1_000  # of the source
     c.train.replay_answers = "own"  # the base's, or labels: the annotators'
     c.train.remat = False  # gradients compute anew what they need: less memory
