@@ -1,5 +1,7 @@
 """Which device holds what, and that a split model is the same model."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,7 @@ from vlm_games.data.packing import Batch
 from vlm_games.models import mesh as meshes
 from vlm_games.models import vlm
 from vlm_games.sampling.engine import Engine, Sampling, pad
+from vlm_games.training.losses import cross_entropy
 from vlm_games.training.step import init_state, make_train_step
 
 pytestmark = pytest.mark.usefixtures("quick_compiles")
@@ -57,23 +60,27 @@ def test_every_large_param_is_split_and_so_is_its_optimizer_state(params):
                 assert shard.size == x.size // (1 if whole else 2), path
 
 
-def test_a_step_keeps_the_layout_and_compiles_once(config, params):
-    mesh, optimizer = meshes.make_mesh(tensor=2), optax.adamw(1e-3)
-    step = make_train_step(config, optimizer, mesh, AugmentConfig(strength=0.0))
-    state = init_state(params, optimizer, mesh)
-    layout = jax.tree.map(lambda x: x.sharding, state)
-    rows, length = 4, 16
-    ints = np.zeros((rows, length), np.int32)
+def one_batch(length: int, shards: int):
+    """(a batch of text with one row a shard, pixels of its unused images)."""
+    ints = np.zeros((shards, length), np.int32)
     batch = Batch(
         tokens=ints + 7,
         image_slots=ints - 1,
         positions=ints + np.arange(length, dtype=np.int32),
         segments=ints + 1,
         branches=ints,
-        weights=np.ones((rows, length), np.float32),
-        images=np.zeros(rows, np.int32),
+        weights=np.ones((shards, length), np.float32),
+        images=np.zeros(shards, np.int32),
     )
-    pixels = np.zeros((rows, 8, 8, 3), np.uint8)
+    return batch, np.zeros((shards, 8, 8, 3), np.uint8)
+
+
+def test_a_step_keeps_the_layout_and_compiles_once(config, params):
+    mesh, optimizer = meshes.make_mesh(tensor=2), optax.adamw(1e-3)
+    step = make_train_step(config, optimizer, mesh, AugmentConfig(strength=0.0))
+    state = init_state(params, optimizer, mesh)
+    layout = jax.tree.map(lambda x: x.sharding, state)
+    batch, pixels = one_batch(length=16, shards=4)
     for _ in range(2):
         state, _ = step(state, None, (batch,), (pixels,), jax.random.key(0))
     same = jax.tree.map(
@@ -128,3 +135,25 @@ def test_logits_are_those_of_a_whole_model(config, params):
     np.testing.assert_allclose(
         logits(split), logits(params), rtol=1e-5, atol=1e-5
     )
+
+
+def test_nowhere_in_a_loss_do_whole_logits_stand(variant):
+    """What `planning.memory` counts on: they are split by the vocabulary."""
+    config, params = variant(kv_heads=2)
+    config = dataclasses.replace(config, vocab_size=4096)
+    params["embed"] = {"embedding": jnp.ones((4096, config.decoder.width))}
+    mesh = meshes.make_mesh(tensor=2)
+    rows, images = one_batch(length=24, shards=4)
+
+    def gradients(params, batch, pixels):
+        def loss(params):
+            return cross_entropy(config, params, batch, pixels)[0]
+
+        return jax.lax.psum(jax.grad(loss)(params), "data")
+
+    specs = (P(), P("data"), P("data"))
+    sharded = jax.jit(meshes.shard_batch(gradients, mesh, specs, P()))
+    placed = meshes.place(mesh, params)
+    program = sharded.lower(placed, rows, images).compile().as_text()
+    assert "f32[1,23,2048]" in program
+    assert "f32[1,23,4096]" not in program
