@@ -26,7 +26,7 @@ def relative_error(found, expected) -> float:
     """norm(found - expected) / norm(expected)."""
     found, expected = np.asarray(found), np.asarray(expected)
     assert found.shape == expected.shape
-    return np.linalg.norm(found - expected) / np.linalg.norm(expected)
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -66,9 +66,8 @@ def relative_error(found, expected) -> float:
     pairs = list(zip(found, expected, strict=True))
     assert all(a.shape == b.shape for a, b in pairs)
     wrong = sum(np.sum((a - b) ** 2, dtype=np.float64) for a, b in pairs)
-    return np.sqrt(
-        wrong / sum(np.sum(b**2, dtype=np.float64) for _, b in pairs)
-    )
+    whole = sum(np.sum(b**2, dtype=np.float64) for _, b in pairs)
+    return float(np.sqrt(wrong / whole))
 
 
 @pytest.fixture(scope="module", params=NAMES)

@@ -65,7 +65,7 @@ def adapters(params):
 def norm_of_difference(found, expected) -> float:
     """norm(found - expected) / norm(expected)."""
     found, expected = np.asarray(found), np.asarray(expected)
-    return np.linalg.norm(found - expected) / np.linalg.norm(expected)
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
 def logits(config, params, pixels):

@@ -39,7 +39,7 @@ NAMES = sorted(
 def relative_error(found, expected) -> float:
     """norm(found - expected) / norm(expected)."""
     assert found.shape == expected.shape
-    return np.linalg.norm(found - expected) / np.linalg.norm(expected)
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
 def flatten(tree) -> dict[str, np.ndarray]:
