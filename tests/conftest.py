@@ -78,6 +78,12 @@ def lively_params(config: VLMConfig, seed: int = 0):
     return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), drawn)
 
 
+def pytest_collection_modifyitems(items):
+    """Files with slow tests first: what is started last is waited for."""
+    slow = {x.path for x in items if x.get_closest_marker("slow")}
+    items.sort(key=lambda x: x.path not in slow)
+
+
 @pytest.fixture(scope="module")
 def quick_compiles():
     """Compiles without most optimizations: compiling is most of the time."""
