@@ -24,7 +24,7 @@ BENCH = types.SimpleNamespace(
     stratum=stratum,
     config=types.SimpleNamespace(play=RULES),
 )
-CONFIG = types.SimpleNamespace(credit=0.1, balance=True)
+CONFIG = types.SimpleNamespace(credit=0.1, balance=True, asks_all=0.0)
 SEED = (0, 1)
 CONTROLS = ("unfiltered", "lost", "shuffled")
 
@@ -196,7 +196,7 @@ def rng():
 def test_answers_without_enough_credit_are_not_learned():
     credits = (0.05, 0.1, 0.2, None)
     turns = [turn(f"q{i} ?", "red", c) for i, c in enumerate(credits)]
-    as_they_are = types.SimpleNamespace(credit=0.1, balance=False)
+    as_they_are = types.SimpleNamespace(credit=0.1, balance=False, asks_all=0.0)
     games = [record(0, turns)]
     found = choose.telling_answers(games, as_they_are, BENCH, rng())
     assert [question for _, question, _ in found] == ["q2 ?", "q3 ?"]
@@ -223,7 +223,7 @@ def test_no_answer_outnumbers_the_runner_up_of_its_kind(given, learned):
         return collections.Counter(a for _, q, a in found if q == "which ?")
 
     assert counts(CONFIG) == learned
-    as_they_are = types.SimpleNamespace(credit=0.1, balance=False)
+    as_they_are = types.SimpleNamespace(credit=0.1, balance=False, asks_all=0.0)
     assert counts(as_they_are) == given
 
 
@@ -255,12 +255,31 @@ def test_the_guesser_learns_its_own_words_and_no_other(tokenizer):
     game = record(
         0, [turn("is there a ring ?", "no"), turn("is there a cross ?", "yes")]
     )
-    example = choose.guesser_example(game, PROMPTS, RULES)
+    example = choose.guesser_example(game, PROMPTS, RULES, False)
     assert learned_words(example, tokenizer) == [
         (0.3, "1 yes 2 yes . ask is there a ring ? <eos>"),
         (0.3, "1 yes 2 yes . ask is there a cross ? <eos>"),
         (1.0, "1 no 2 yes . guess 2 <eos>"),
     ]
+
+
+def test_that_it_asked_is_not_learned_where_it_had_to(tokenizer):
+    game = record(0, [turn("is there a ring ?", "no")] * 2)
+    free, forced = (
+        choose.guesser_example(game, PROMPTS, RULES, must_ask)
+        for must_ask in (False, True)
+    )
+    asked = [
+        (0.3, "1 yes 2 yes ."),
+        (0.3, "is there a ring ? <eos>"),
+    ]
+    assert learned_words(forced, tokenizer) == [
+        *asked,
+        *asked,
+        (1.0, "1 no 2 yes . guess 2 <eos>"),
+    ]
+    tokens = [encode(x, tokenizer, 4).tokens.tolist() for x in (free, forced)]
+    assert tokens[0] == tokens[1]
 
 
 def test_the_describer_learns_the_answer_and_hardly_its_end(tokenizer):
@@ -291,6 +310,16 @@ def test_no_describer_example_sees_other_answers_or_more_than_four():
 @pytest.mark.parametrize("turns", [2, 3])
 def test_only_the_last_turn_of_a_full_game_has_the_cue_to_guess(turns):
     game = record(0, [turn("is there a ring ?", "no")] * turns)
-    example = choose.guesser_example(game, PROMPTS, RULES)
+    example = choose.guesser_example(game, PROMPTS, RULES, False)
     text = " ".join(piece.text for piece in example.trunk)
     assert text.count(PROMPTS.last_cue) == (turns == RULES.turns)
+
+
+@pytest.mark.parametrize(
+    "share, count", [(0.0, 0), (0.3, 12), (0.5, 20), (1.0, 40)]
+)
+def test_games_that_ask_all_are_spread_evenly(share, count):
+    asked = [choose.asks_all(game, share) for game in range(40)]
+    assert sum(asked) == count
+    halves = sum(asked[:20]), sum(asked[20:])
+    assert halves == (count / 2, count / 2)

@@ -329,7 +329,7 @@ def test_a_game_is_taught_to_the_guesser_as_it_was_played(
             guess=game.guess,
             target=game.spec.target,
         )
-        example = choose.guesser_example(shown, PROMPTS, RULES)
+        example = choose.guesser_example(shown, PROMPTS, RULES, False)
         taught = encode(example, players.tokenizer, 1)
         heard = [x for x in log if x.game == number and x.guesser]
         talk = [token for x in heard for token in (*x.read, *x.said)]

@@ -82,8 +82,11 @@ class Prompts:
 
     def speak(self, summary: str, move: str) -> str:
         """The Guesser's words of one turn; see `parse_move`."""
-        words = [self.reply(summary), self.summary_end, move, self.end]
-        return self.gap.join(words)
+        return self.sum_up(summary) + self.gap.join([move, self.end])
+
+    def sum_up(self, summary: str) -> str:
+        """What comes before the move in the Guesser's words."""
+        return self.gap.join([self.reply(summary), self.summary_end, ""])
 
 
 @dataclasses.dataclass(frozen=True)

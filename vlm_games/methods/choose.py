@@ -68,7 +68,12 @@ def select(
         {
             "describer": describer_examples(answers, bench.prompts),
             "guesser": [
-                guesser_example(r, bench.prompts, bench.config.play)
+                guesser_example(
+                    r,
+                    bench.prompts,
+                    bench.config.play,
+                    asks_all(r.game, config.asks_all),
+                )
                 for r in guessed
             ],
         },
@@ -186,17 +191,35 @@ def describer_examples(
     ]
 
 
-def guesser_example(record: GameRecord, prompts: Prompts, rules) -> Example:
+def asks_all(game: int, share: float) -> bool:
+    """Whether the Guesser of this game asks all its questions; evenly spread.
+
+    A Guesser that wins guesses sooner and sooner, so that there are ever fewer
+    answers to learn from; this is what keeps it asking.
+    """
+    return int((game + 1) * share) > int(game * share)
+
+
+def guesser_example(
+    record: GameRecord, prompts: Prompts, rules, must_ask: bool
+) -> Example:
     """A game as the Guesser saw it; its own words are learned.
 
     Args:
       rules: `config.play`; of these, `style` and `turns`.
+      must_ask: whether it had no choice but to ask all its questions. What it
+        asked is learned then; that it asked instead of guessing is only read.
     """
     opening = prompts.open_game(len(record.images), rules.style)
     pieces = [read(opening), read(prompts.next_cue(False))]
     for number, turn in enumerate(record.turns, start=1):
-        move = f"{prompts.ask} {turn.question}"
-        pieces.append(said(prompts.speak(turn.summary, move), 0.3))
+        if must_ask:
+            asked = prompts.gap.join([f" {turn.question}", prompts.end])
+            pieces.append(said(prompts.sum_up(turn.summary), 0.3))
+            pieces += [read(prompts.ask), said(asked, 0.3)]
+        else:
+            move = f"{prompts.ask} {turn.question}"
+            pieces.append(said(prompts.speak(turn.summary, move), 0.3))
         pieces.append(read(prompts.hear(turn.answer, number >= rules.turns)))
     if record.final_summary:  # else the guess was not spoken
         guess = f"{prompts.guess} {record.guess + 1}"

@@ -103,7 +103,7 @@ class DialogGames:
                 g,
                 found.images,
                 found.target,
-                asks_all=asks_all(g, self.config.asks_all),
+                asks_all=choose.asks_all(g, self.config.asks_all),
             )
             for g, found in sets.items()
         ]
@@ -241,15 +241,6 @@ class DialogGames:
         return choose.select(
             records, arm, self.config, self.bench, seed, budget
         )
-
-
-def asks_all(game: int, share: float) -> bool:
-    """Whether the Guesser of this game asks all its questions; evenly spread.
-
-    A Guesser that wins guesses sooner and sooner, so that there are ever fewer
-    answers to learn from; this is what keeps it asking.
-    """
-    return int((game + 1) * share) > int(game * share)
 
 
 def image_groups(
