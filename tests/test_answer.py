@@ -16,7 +16,7 @@ from vlm_games.sampling.scoring import Scorer
 from vlm_games.worlds import questions as world
 from vlm_games.worlds.splits import load_split
 
-pytestmark = pytest.mark.usefixtures("quick_compiles")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compiles")]
 
 IMAGES = 6
 QUESTIONS = [q.text for q in world.QUESTIONS[::40]]

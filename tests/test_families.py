@@ -16,7 +16,7 @@ from reference import common
 from vlm_games.hub import pictures
 from vlm_games.hub.pretrained import load_pretrained
 
-pytestmark = pytest.mark.usefixtures("quick_compiles")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compiles")]
 
 NAMES = sorted(p.name for p in common.FOLDER.iterdir())
 TOLERANCE = 1e-5  # relative error of a whole array, float32

@@ -16,6 +16,7 @@ import pytest
 from reference import common
 
 torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.slow
 
 import transformers  # noqa: E402
 from reference import make  # noqa: E402
