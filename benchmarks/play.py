@@ -76,7 +76,7 @@ class RereadingEngine:
         """`pixels` of all images, uint8 [N, H, W, 3]."""
         self.engine, self.config = engine, engine.config
         self.pixels = pixels
-        self.devices, self.compilations = engine.shards, engine.compilations
+        self.shards, self.compilations = engine.shards, engine.compilations
 
     def init(self, rows: int, capacity: int) -> Transcript:
         """Empty conversations."""
@@ -87,12 +87,12 @@ class RereadingEngine:
     def admit(self, params, session, rows, ids, slots, image_tokens):
         """Notes the newcomers' text and images; the model reads nothing."""
         del params, image_tokens
-        per_device = len(session.ids) // self.devices
-        places = len(rows) // self.devices
+        per_shard = len(session.ids) // self.shards
+        places = len(rows) // self.shards
         for i, (tokens, length) in enumerate(zip(*ids, strict=True)):
-            if rows[i] >= per_device:
+            if rows[i] >= per_shard:
                 continue
-            row = i // places * per_device + rows[i]
+            row = i // places * per_shard + rows[i]
             session.ids[row] = tokens[:length].tolist()
             found = slots[i][slots[i] >= 0]
             per_image = self.config.tokens_per_image
@@ -161,7 +161,7 @@ class RereadingEngine:
         session.scratch = self.engine.admit(
             params,
             session.scratch,
-            np.arange(rows, dtype=np.int32) % (rows // self.devices),
+            np.arange(rows, dtype=np.int32) % (rows // self.shards),
             (tokens, lengths),
             slots,
             image_tokens,

@@ -34,6 +34,7 @@ def build(fits: dict[str, dict], hardware: str) -> ml_collections.ConfigDict:
     c.play_images = 400  # each takes its image tokens in memory, twice
     c.play.guesser_tokens = 96  # a line of summary and one of question
     c.play.answer_tokens = 12  # "in one or two words"
+    c.game.asks_all = 0.0  # a guess word of several tokens is not forbidden
     c.train.learning_rate = 1e-4
     c.train.remat = True
     c.train.lora.rank = 16

@@ -282,6 +282,26 @@ def test_that_it_asked_is_not_learned_where_it_had_to(tokenizer):
     assert tokens[0] == tokens[1]
 
 
+@pytest.mark.parametrize(
+    ("guess", "share", "learned"),
+    [("spoken", 0.0, True), ("spoken", 1.0, False), ("likelihood", 0.0, False)],
+)
+def test_asking_is_learned_where_guessing_was_allowed(
+    records, tokenizer, guess, share, learned
+):
+    config = types.SimpleNamespace(**{**vars(CONFIG), "asks_all": share})
+    play = types.SimpleNamespace(play=GameSettings(turns=3, guess=guess))
+    bench = types.SimpleNamespace(**{**vars(BENCH), "config": play})
+    chosen = choose.select(records, "main", config, bench, SEED, None)
+    words = [
+        text
+        for example in chosen.examples["guesser"]
+        for _, text in learned_words(example, tokenizer)
+    ]
+    assert any("is there a" in text for text in words)
+    assert any("ask is there a" in text for text in words) == learned
+
+
 def test_the_describer_learns_the_answer_and_hardly_its_end(tokenizer):
     answers = [
         (3, "is there a ring ?", "no"),

@@ -43,17 +43,12 @@ def test_a_param_that_does_not_split_is_named():
         meshes.param_spec(KERNEL, (32, 50), 4)
 
 
-def largest_first(tree) -> list:
-    flat = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return sorted(flat, key=lambda item: -item[1].size)
-
-
 def test_every_large_param_is_split_and_so_is_its_optimizer_state(params):
     mesh = meshes.make_mesh(tensor=2)
     optimizer = optax.adamw(1e-3)
     state = init_state(params, optimizer, mesh)
     for tree in (state.params, state.opt_state[0].mu, state.opt_state[0].nu):
-        for path, x in largest_first(tree):
+        for path, x in jax.tree_util.tree_leaves_with_path(tree):
             if x.ndim > 1 and path[-1].key != "position":
                 shard = x.addressable_shards[0].data
                 whole = path[-2].key == "patches"

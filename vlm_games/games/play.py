@@ -24,13 +24,14 @@ from vlm_games.games.protocol import (
     GameSpec,
     PlayedGame,
 )
-from vlm_games.sampling.engine import Engine, Sampling, bucket, pad
+from vlm_games.sampling.engine import Engine, Sampling, bucket, pad, round_up
 
 KEEP_ALL = 1 << 30
 # Turn ids of the two roles' draws: 2 t and 2 t + 1 in turn t.
 GUESSER, DESCRIBER = 0, 1
 # Kinds of row, for the words that they may not say.
 MAY_GUESS, MUST_ASK = 0, 1
+LENGTHS = 32  # rows of a cache are a multiple of it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,25 +148,25 @@ class Table:
 
     def _admit(self, guesser, describer, sessions, seats, waiting) -> None:
         """Fills free slots with waiting games, in both sessions."""
-        devices = self.engine.shards
-        per_device = len(seats) // devices
+        shards = self.engine.shards
+        per_shard = len(seats) // shards
         free = [r for r, seat in enumerate(seats) if seat is None]
-        newcomers: list[list[int]] = [[] for _ in range(devices)]
+        newcomers: list[list[int]] = [[] for _ in range(shards)]
         for row in free:
             if not waiting:
                 break
             seats[row] = Seat(waiting.pop(), [])
-            newcomers[row // per_device].append(row)
+            newcomers[row // per_shard].append(row)
         most = max(len(rows) for rows in newcomers)
         if not most:
             return
-        few = max(per_device // 4, 1)
-        places = few if most <= few else per_device
+        few = max(per_shard // 4, 1)
+        places = few if most <= few else per_shard
         rows, opened, seen = [], [], []
-        for device in newcomers:
-            local = [row % per_device for row in device]
-            rows += local + [per_device] * (places - len(local))
-            specs = [seats[row].spec for row in device]
+        for shard in newcomers:
+            local = [row % per_shard for row in shard]
+            rows += local + [per_shard] * (places - len(local))
+            specs = [seats[row].spec for row in shard]
             empty = [None] * (places - len(local))
             opened += [self._prompt(self._opening, s, True) for s in specs]
             opened += empty
@@ -348,13 +349,11 @@ def capacities(
     asked = bucket(settings.guesser_tokens + 8) + hear
     questions = settings.turns if settings.remember else 1
     return (
-        _round_up(start + (settings.turns + 1) * turn),
-        _round_up(length(prompts.describer_trunk(), 1) + questions * asked),
+        round_up(start + (settings.turns + 1) * turn, LENGTHS),
+        round_up(
+            length(prompts.describer_trunk(), 1) + questions * asked, LENGTHS
+        ),
     )
-
-
-def _round_up(length: int, multiple: int = 32) -> int:
-    return -(-length // multiple) * multiple
 
 
 def _pad_prompts(prompts, length: int):

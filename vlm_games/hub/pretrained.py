@@ -19,6 +19,7 @@ from vlm_games.hub.stored import INDEX, Stored, open_weights
 from vlm_games.models import packed, vlm
 from vlm_games.models.config import VLMConfig
 from vlm_games.sampling import session as sessions
+from vlm_games.sampling.engine import round_up
 
 # Prompts and their image tokens are padded to a multiple: few are compiled.
 LENGTHS = 64
@@ -168,7 +169,7 @@ class Pretrained:
     def _batch(self, prompts: Sequence[reading.Prompt]):
         """Arrays of a padded batch, for `_logits` and `_generate`."""
         lengths = np.array([len(p.tokens) for p in prompts], np.int32)
-        width = -(-int(lengths.max()) // LENGTHS) * LENGTHS
+        width = round_up(int(lengths.max()), LENGTHS)
         shape = (len(prompts), width)
         tokens, slots = np.zeros(shape, np.int32), np.full(shape, -1, np.int32)
         positions = np.zeros((*shape, self.config.axes), np.int32)
@@ -222,7 +223,8 @@ def load_pretrained(
     Args:
       path_or_hub_id: a directory, or such as "llava-hf/llava-1.5-7b-hf".
       dtype: of params and computation, "bfloat16" or "float32".
-      sharding: where params go; None for the default device.
+      sharding: where params go: one for all, or a function of a param's path
+        ("decoder.norm.scale") and shape; None for the default device.
 
     Raises:
       ValueError: a family that is not supported, or weights that do not fit.

@@ -72,7 +72,9 @@ def select(
                     r,
                     bench.prompts,
                     bench.config.play,
-                    asks_all(r.game, config.asks_all),
+                    # A listener's Guesser never guesses.
+                    bench.config.play.guess == "likelihood"
+                    or asks_all(r.game, config.asks_all),
                 )
                 for r in guessed
             ],

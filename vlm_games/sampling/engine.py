@@ -39,6 +39,11 @@ def bucket(length: int) -> int:
     )
 
 
+def round_up(length: int, multiple: int) -> int:
+    """The smallest multiple that is no less than `length`."""
+    return -(-length // multiple) * multiple
+
+
 def pad(
     rows: Sequence[Sequence[int]], least: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:

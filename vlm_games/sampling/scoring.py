@@ -14,6 +14,7 @@ from vlm_games.data.tokenizer import Tokenizer
 from vlm_games.models.config import VLMConfig
 from vlm_games.models.mesh import DATA, shard_batch
 from vlm_games.models.packed import token_log_probs
+from vlm_games.sampling.engine import round_up
 
 LENGTHS = 32  # rows are padded to a multiple of it, so that few are compiled
 
@@ -75,7 +76,7 @@ class Scorer:
             return []
         encoded = [encode(e, self._tokenizer, self._tokens) for e in examples]
         longest = max(len(e.tokens) for e in encoded)
-        length = -(-longest // LENGTHS) * LENGTHS
+        length = round_up(longest, LENGTHS)
         images = max(len(e.images) for e in examples)
         shape = BatchShape(self._rows, length, self._rows * images)
         per_call = self._rows * self._shards

@@ -23,7 +23,7 @@ class Stream:
       name: of the stream, in messages.
       examples: at least one.
       images: the bank: anything that gives uint8 [H, W, 3] by index.
-      shape: of the micro-batch on one device.
+      shape: of the micro-batch on one shard.
     """
 
     name: str
@@ -36,17 +36,17 @@ def draw(
     streams: Sequence[Stream],
     tokenizer: Tokenizer,
     tokens_per_image: int,
-    devices: int,
+    shards: int,
     seed: tuple[int, ...],
     step: int,
 ) -> tuple[tuple[Batch, ...], tuple[np.ndarray, ...]]:
-    """One micro-batch of every stream, for all devices.
+    """One micro-batch of every stream, for all shards.
 
     Examples come in epochs: step `s` goes on where step `s - 1` would have
     ended had every batch held one example per row.
 
     Returns:
-      (batches, pixels uint8 [devices * M, H, W, 3] of each).
+      (batches, pixels uint8 [shards * M, H, W, 3] of each).
 
     Raises:
       ValueError: an example is longer than a row of its stream.
@@ -54,8 +54,8 @@ def draw(
     batches, pixels = [], []
     for number, stream in enumerate(streams):
         parts = []
-        for device in range(devices):
-            at = (step * devices + device) * stream.shape.rows
+        for shard in range(shards):
+            at = (step * shards + shard) * stream.shape.rows
             order = _order(
                 len(stream.examples),
                 at,

@@ -116,7 +116,7 @@ def make_train_step(
         return cross_entropy(config, assemble(frozen, trained), batch, images)
 
     def gradients(trained, frozen, batches, pixels, key):
-        """Per device: local sums, then one psum over DATA."""
+        """Per shard of the batch: local sums, then one psum over DATA."""
         key = jax.random.fold_in(key, jax.lax.axis_index(DATA))
         total = None
         for i, (batch, images) in enumerate(zip(batches, pixels, strict=True)):
