@@ -41,6 +41,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.play.describer_temperature = 0.5
     c.play.guesser_tokens = 28
     c.play.answer_tokens = 4
+    c.play.cut = False  # whether words at their limit are taken as they are
     c.play.remember = False  # whether the Describer sees the dialog so far
     c.play.questions = ()  # asked instead of the Guesser's own, if any
     c.play.slots = 128  # games at once

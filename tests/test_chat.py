@@ -13,6 +13,8 @@ from vlm_games.games.chat_prompts import chat_prompts
 from vlm_games.games.prompts import parse_move
 from vlm_games.hub import chat, processors
 from vlm_games.hub.family import find_family
+from vlm_games.hub.pretrained import load_pretrained
+from vlm_games.models import vlm
 from vlm_games.models.mesh import make_mesh
 
 NAMES = sorted(p.name for p in common.FOLDER.iterdir())
@@ -134,6 +136,25 @@ def test_a_public_checkpoint_is_a_base(folder):
     assert base.tokenizer.encode(base.prompts.end) == (base.tokenizer.eos_id,)
     again = load_base(str(folder), "float32", 0, {}, make_mesh())
     assert again.digest == base.digest
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("llava", 28), ("gemma3", 28), ("qwen2_vl", 64)]
+)
+def test_a_base_sees_an_image_as_its_processor_shows_it(name, size, tmp_path):
+    place = tmp_path / name
+    shutil.copytree(common.FOLDER / name, place)
+    common.write_weights(place)
+    image = common.draw_image(size, size, 5)
+    found = load_pretrained(place, dtype="float32")
+    prompt = found.reader.read(common.user(image, "how many ?"))
+    base = load_base(str(place), "float32", size, {}, make_mesh())
+    seen = vlm.encode_images(base.model, base.params, np.asarray(image)[None])
+    np.testing.assert_allclose(
+        np.asarray(found.image_tokens([prompt]))[: seen.shape[1]],
+        seen[0],
+        atol=1e-5,
+    )
 
 
 def test_a_size_that_the_tower_cannot_see_is_an_error(folder):

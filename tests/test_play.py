@@ -48,11 +48,11 @@ class RecordingEngine(Engine):
         self.log: list[Said] = []
 
     def turn(self, params, session, keep, ids, row_ids, *others, **kinds):
-        _, active, *_, limit = others
+        _, active, *_, limit = others[:6]
         session, words = super().turn(
             params, session, keep, ids, row_ids, *others, **kinds
         )
-        host = jax.device_get(words)
+        host, ids, active = jax.device_get((words, ids, active))
         for row in np.flatnonzero(active):
             read = ids[0][row, : ids[1][row]]
             said = host.tokens[row, : host.count[row]]

@@ -24,7 +24,8 @@ from vlm_games.games.protocol import (
     GameSpec,
     PlayedGame,
 )
-from vlm_games.sampling.engine import Engine, Sampling, bucket, pad, round_up
+from vlm_games.sampling.engine import Engine, Sampling, pad, round_up
+from vlm_games.sampling.handover import HandOver
 
 KEEP_ALL = 1 << 30
 # Turn ids of the two roles' draws: 2 t and 2 t + 1 in turn t.
@@ -92,6 +93,7 @@ class Table:
         if len(guess) == 1:
             self._forbidden[MUST_ASK, guess] = True
         self._stop = np.arange(vocabulary) == tokenizer.eos_id
+        self._handover = handover(tokenizer, prompts, settings.cut)
         end = tokenizer.encode(prompts.summary_end)
         self._stop_summary = self._stop | np.isin(np.arange(vocabulary), end)
 
@@ -125,20 +127,11 @@ class Table:
         waiting = list(reversed(specs))
         while waiting or any(seats):
             self._admit(guesser, describer, sessions, seats, waiting)
-            moves = self._hear_guesser(guesser, sessions, seats, sampling)
-            for row, (move, log_prob) in moves.items():
-                ended = self._after_move(seats[row], move, log_prob)
-                if ended is not None:
-                    yield ended
-                    seats[row] = None
-            asked = {
-                row: (move, log_prob)
-                for row, (move, log_prob) in moves.items()
-                if seats[row] is not None and seats[row].spec.script is None
-            }
-            if asked:
-                yield from self._ask_describer(
-                    describer, sessions, seats, asked, sampling
+            if True in scripted:
+                yield from self._reading_out(guesser, sessions, seats, sampling)
+            else:
+                yield from self._exchange(
+                    guesser, describer, sessions, seats, sampling
                 )
             for row, seat in enumerate(seats):
                 if self._listens and seat is not None and self._asked_all(seat):
@@ -193,45 +186,98 @@ class Table:
         bank = np.array(images, np.int32)[slots // n] * n + slots % n
         return found.tokens, np.where(slots >= 0, bank, -1)
 
-    def _hear_guesser(self, guesser, sessions, seats, sampling):
-        """Lets the Guesser speak in every seat: {row: (Move, log p)}."""
-        scripts = any(
-            s is not None and s.spec.script is not None for s in seats
+    def _exchange(self, guesser, describer, sessions, seats, sampling):
+        """A turn of both roles in every seat; yields games that end.
+
+        The Describer speaks before the host has read the question.
+        """
+        active = np.array([s is not None for s in seats])
+        last = np.array([s is not None and self._asked_all(s) for s in seats])
+        words = self._guesser_speaks(
+            guesser, sessions, seats, sampling, active, self._stop
         )
-        ids = [() if s is None else s.hears for s in seats]
-        last = [s is not None and self._asked_all(s) for s in seats]
-        may_guess = [
-            asked or not (self._listens or (s is not None and s.spec.asks_all))
-            for s, asked in zip(seats, last, strict=True)
-        ]
-        moves = {}
-        # A summary alone is wanted of a scripted seat before its last turn.
-        for final in (False, True) if scripts else (True,):
-            active = [
-                s is not None and (not scripts or last[r] == final)
-                for r, s in enumerate(seats)
-            ]
-            if not any(active):
-                continue
-            sessions[0], words = self.engine.turn(
-                guesser.params,
-                sessions[0],
-                np.full(len(seats), KEEP_ALL),
-                pad([x if a else () for x, a in zip(ids, active, strict=True)]),
+        may_ask, asking, answers = active & ~last, None, None
+        if may_ask.any():
+            asking = self.engine.hand_over(words, may_ask, self._handover)
+            keep = KEEP_ALL if self.settings.remember else self._trunk_length
+            sessions[1], answers = self.engine.turn(
+                describer.params,
+                sessions[1],
+                np.full(len(seats), keep),
+                asking.ids,
                 self._row_ids(seats),
-                self._turn_ids(seats, GUESSER),
-                active,
-                self.settings.guesser_temperature,
-                self._stop if final else self._stop_summary,
+                self._turn_ids(seats, DESCRIBER),
+                asking.active,
+                self.settings.describer_temperature,
+                self._stop,
                 sampling,
-                self.settings.guesser_tokens,
-                kinds=[MAY_GUESS if free else MUST_ASK for free in may_guess],
+                self.settings.answer_tokens,
             )
-            words = jax.device_get(words)
+        # The one time that a turn waits for the devices.
+        words, asking, answers = jax.device_get((words, asking, answers))
+        for row in np.flatnonzero(active):
+            seat, log_prob = seats[row], float(words.log_prob[row])
+            move = self._read_move(words, row, seat, last[row])
+            if move.question is not None and move.fault is None:
+                move = self._check_question(words, asking, row, move)
+            ended = self._after_move(seat, move)
+            if ended is None:
+                ended = self._after_answer(seat, move, log_prob, answers, row)
+            if ended is not None:
+                yield ended
+                seats[row] = None
+
+    def _reading_out(self, guesser, sessions, seats, sampling):
+        """A turn of games with a script; yields games that end."""
+        last = np.array([s is not None and self._asked_all(s) for s in seats])
+        taken = np.array([s is not None for s in seats])
+        # Before its last turn only a summary is wanted of the Guesser.
+        for active, stop in (
+            (taken & ~last, self._stop_summary),
+            (last, self._stop),
+        ):
+            if not active.any():
+                continue
+            words = jax.device_get(
+                self._guesser_speaks(
+                    guesser, sessions, seats, sampling, active, stop
+                )
+            )
             for row in np.flatnonzero(active):
                 move = self._read_move(words, row, seats[row], last[row])
-                moves[int(row)] = (move, float(words.log_prob[row]))
-        return moves
+                ended = self._after_move(seats[row], move)
+                if ended is not None:
+                    yield ended
+                    seats[row] = None
+                elif seats[row].spec.script is not None:
+                    self._read_out(seats[row], move)
+
+    def _guesser_speaks(self, guesser, sessions, seats, sampling, active, stop):
+        """The Guesser's words in the active seats, still on the devices."""
+        ids = [s.hears if a else () for s, a in zip(seats, active, strict=True)]
+        kinds = [
+            MAY_GUESS if s is None or self._may_guess(s) else MUST_ASK
+            for s in seats
+        ]
+        sessions[0], words = self.engine.turn(
+            guesser.params,
+            sessions[0],
+            np.full(len(seats), KEEP_ALL),
+            pad(ids),
+            self._row_ids(seats),
+            self._turn_ids(seats, GUESSER),
+            active,
+            self.settings.guesser_temperature,
+            stop,
+            sampling,
+            self.settings.guesser_tokens,
+            kinds,
+        )
+        return words
+
+    def _may_guess(self, seat: Seat) -> bool:
+        free = not self._listens and not seat.spec.asks_all
+        return free or self._asked_all(seat)
 
     def _read_move(self, words, row, seat: Seat, must_guess: bool) -> Move:
         """The move in a row's words."""
@@ -240,78 +286,66 @@ class Table:
             summary = text.removesuffix(self.prompts.summary_end).strip()
             question = seat.spec.script[len(seat.exchanges)][0]
             return Move(summary, question)
-        if not words.stopped[row]:
+        if not (words.stopped[row] or self.settings.cut):
             return Move(text, fault="the Guesser did not come to an end")
         return parse_move(self.prompts, text, len(seat.spec.images), must_guess)
 
-    def _after_move(self, seat: Seat, move: Move, log_prob: float):
+    def _check_question(self, words, asking, row, move: Move) -> Move:
+        """A fault unless the Describer was asked what the Guesser's text asks.
+
+        Tokens and text could only differ where the word that begins a question
+        is said twice, or in unusual tokens.
+        """
+        first, count = asking.first[row], asking.count[row]
+        asked = self.tokenizer.decode(words.tokens[row, first : first + count])
+        if asked == move.question:
+            return move
+        fault = "where the question begins is not clear"
+        return dataclasses.replace(move, fault=fault)
+
+    def _after_move(self, seat: Seat, move: Move) -> PlayedGame | None:
         """The game as played if the move ends it; else None."""
-        if move.fault or move.guess is not None:
+        if not move.fault and move.guess is None:
+            return None
+        return PlayedGame(
+            seat.spec,
+            tuple(seat.exchanges),
+            move.summary,
+            move.guess,
+            move.fault,
+        )
+
+    def _after_answer(self, seat, move, log_prob, answers, row):
+        """The game as played if the answer ends it; else None."""
+        tokens = answers.tokens[row, : answers.count[row]]
+        answer = self.tokenizer.decode(tokens)
+        fault = None if answer else "empty answer"
+        if not (answers.stopped[row] or self.settings.cut):
+            fault = "the Describer did not come to an end"
+        if fault:
             return PlayedGame(
-                seat.spec,
-                tuple(seat.exchanges),
-                move.summary,
-                move.guess,
-                move.fault,
+                seat.spec, tuple(seat.exchanges), move.summary, None, fault
             )
-        if seat.spec.script is not None:
-            question, answer = seat.spec.script[len(seat.exchanges)]
-            self._record(seat, Exchange(question, answer, move.summary, 0, 0))
-            said = f"{self.prompts.ask} {question} {self.prompts.end}"
-            seat.hears = self.tokenizer.encode(said) + seat.hears
+        answer_log_prob = float(answers.log_prob[row])
+        seat.exchanges.append(
+            Exchange(
+                move.question, answer, move.summary, log_prob, answer_log_prob
+            )
+        )
+        seat.hears = self._hears(seat, answer)
         return None
 
-    def _ask_describer(self, describer, sessions, seats, asked, sampling):
-        """Has the questions answered; yields games that end in a fault."""
-        keep = KEEP_ALL if self.settings.remember else self._trunk_length
-        ids = [() for _ in seats]
-        for row, (move, _) in asked.items():
-            text = self.prompts.question_only(move.question)
-            ids[row] = self.tokenizer.encode(text)
-        active = [row in asked for row in range(len(seats))]
-        sessions[1], words = self.engine.turn(
-            describer.params,
-            sessions[1],
-            np.full(len(seats), keep),
-            pad(ids, least=16),
-            self._row_ids(seats),
-            self._turn_ids(seats, DESCRIBER),
-            active,
-            self.settings.describer_temperature,
-            self._stop,
-            sampling,
-            self.settings.answer_tokens,
-        )
-        words = jax.device_get(words)
-        for row, (move, log_prob) in asked.items():
-            tokens = words.tokens[row, : words.count[row]]
-            answer = self.tokenizer.decode(tokens)
-            fault = None if answer else "empty answer"
-            if not words.stopped[row]:
-                fault = "the Describer did not come to an end"
-            if fault:
-                seat = seats[row]
-                yield PlayedGame(
-                    seat.spec, tuple(seat.exchanges), move.summary, None, fault
-                )
-                seats[row] = None
-                continue
-            self._record(
-                seats[row],
-                Exchange(
-                    move.question,
-                    answer,
-                    move.summary,
-                    log_prob,
-                    float(words.log_prob[row]),
-                ),
-            )
+    def _read_out(self, seat: Seat, move: Move) -> None:
+        """Enters the script's next question and answer."""
+        question, answer = seat.spec.script[len(seat.exchanges)]
+        seat.exchanges.append(Exchange(question, answer, move.summary, 0, 0))
+        said = f"{self.prompts.ask} {question} {self.prompts.end}"
+        seat.hears = self.tokenizer.encode(said) + self._hears(seat, answer)
 
-    def _record(self, seat: Seat, exchange: Exchange) -> None:
-        """Enters a complete turn; the Guesser will hear the answer."""
-        seat.exchanges.append(exchange)
-        text = self.prompts.hear(exchange.answer, self._asked_all(seat))
-        seat.hears = self.tokenizer.encode(text)
+    def _hears(self, seat: Seat, answer: str) -> tuple[int, ...]:
+        """What the Guesser reads after an answer, which is in `exchanges`."""
+        text = self.prompts.hear(answer, self._asked_all(seat))
+        return self.tokenizer.encode(text)
 
     def _asked_all(self, seat: Seat) -> bool:
         script = seat.spec.script
@@ -323,6 +357,36 @@ class Table:
 
     def _turn_ids(self, seats, role: int) -> list[int]:
         return [0 if s is None else 2 * len(s.exchanges) + role for s in seats]
+
+
+def handover(tokenizer: Tokenizer, prompts: Prompts, cut: bool) -> HandOver:
+    """How the Guesser's question becomes what the Describer reads."""
+    end = prompts.summary_end
+    marks = {
+        found
+        for before in ("", end, f"{end} ")
+        if (found := _last_tokens(tokenizer, before, prompts.ask)) is not None
+    }
+    if not marks:
+        raise ValueError(
+            f"config.prompts.ask={prompts.ask!r}: the tokenizer does not give "
+            "it back as it was."
+        )
+    # A question brings the space before it along.
+    before, after = prompts.question_frame()
+    return HandOver(
+        tuple(sorted(marks)),
+        tokenizer.encode(before.rstrip(" ")),
+        tokenizer.encode(after),
+        cut,
+    )
+
+
+def _last_tokens(tokenizer: Tokenizer, before: str, words: str):
+    """The fewest last tokens of `before + words` that hold all the words."""
+    ids = tokenizer.encode(before + words)
+    ends = (ids[len(ids) - count :] for count in range(len(ids) + 1))
+    return next((x for x in ends if tokenizer.decode(x).endswith(words)), None)
 
 
 def opening(prompts: Prompts, settings: GameSettings, images: int) -> str:
@@ -346,7 +410,8 @@ def capacities(
     hear += settings.answer_tokens
     turn = settings.guesser_tokens + hear + 4
     start = length(opening(prompts, settings, images), images)
-    asked = bucket(settings.guesser_tokens + 8) + hear
+    asked = length(prompts.question_only(""), 0) + 4
+    asked += settings.guesser_tokens + settings.answer_tokens
     questions = settings.turns if settings.remember else 1
     return (
         round_up(start + (settings.turns + 1) * turn, LENGTHS),

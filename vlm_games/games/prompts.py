@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from vlm_games.data.examples import IMAGE
 
+SLOT = "\0"  # stands for a question that is still to come
 # What the Guesser may ask, by `game.question_style`.
 STYLES = {"yes_no": "yes or no", "open": "open", "any": "any"}
 
@@ -57,6 +58,20 @@ class Prompts:
     def question_only(self, question: str) -> str:
         """The Describer's prompt after its image."""
         return self.ask_describer(question).partition(IMAGE)[2]
+
+    def question_frame(self) -> tuple[str, str]:
+        """What stands between the Describer's image and a question, and after.
+
+        Raises:
+          ValueError: the template does not ask once, behind the image.
+        """
+        parts = self.question_only(SLOT).split(SLOT)
+        if len(parts) != 2:
+            raise ValueError(
+                f"config.prompts.describer={self.describer!r}: it needs "
+                "{question} once, after {image}."
+            )
+        return parts[0], parts[1]
 
     def open_game(self, images: int, style: str) -> str:
         """What the Guesser reads before its first words."""

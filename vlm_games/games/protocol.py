@@ -15,6 +15,8 @@ class GameSettings:
         answers are likeliest (see `listener`).
       guesser_temperature, describer_temperature: of sampling; 0 is greedy.
       guesser_tokens, answer_tokens: most tokens of one turn of each role.
+      cut: whether words that reach their limit count as ended there, instead
+        of aborting the game.
       remember: whether the Describer sees the dialog so far, or only the
         question.
       questions: if any, these are asked, and not the Guesser's own; only with
@@ -29,6 +31,7 @@ class GameSettings:
     describer_temperature: float = 1.0
     guesser_tokens: int = 24
     answer_tokens: int = 4
+    cut: bool = False
     remember: bool = False
     questions: tuple[str, ...] = ()
     slots: int = 256

@@ -183,7 +183,7 @@ class Pretrained:
             here = prompt.slots >= 0
             slots[row, :n] = np.where(here, prompt.slots + first, -1)
             first += here.sum()
-        return tokens, lengths, slots, positions, self._image_tokens(prompts)
+        return tokens, lengths, slots, positions, self.image_tokens(prompts)
 
     def image_features(self, prompts: Sequence[reading.Prompt]):
         """Output of the vision tower's last block, for finding a fault.
@@ -197,8 +197,8 @@ class Pretrained:
         found = jax.device_get(_see(self.config, self.params, patches))
         return found[patches.windows >= 0]
 
-    def _image_tokens(self, prompts):
-        """Image tokens [M, D] of all prompts, in order."""
+    def image_tokens(self, prompts):
+        """Image tokens [M, D] of all prompts, in order, and some padding."""
         seen = [p for prompt in prompts for p in prompt.pictures]
         if not seen:
             shape = (1, self.config.image_token_width)
@@ -237,6 +237,10 @@ def load_pretrained(
     stored = open_weights(folder, family)
     params = weights.load(stored, family, config, jnp.dtype(dtype), sharding)
     processor = processors.load_processor(folder, fields, family.processor)
+    vision = dataclasses.replace(
+        config.vision, **processors.normalisation(processor)
+    )
+    config = dataclasses.replace(config, vision=vision)
     return Pretrained(config, params, family, fields, processor, stored)
 
 

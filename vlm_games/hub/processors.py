@@ -58,6 +58,17 @@ def load_processor(folder, fields: dict[str, Any], name: str = ""):
     )
 
 
+def normalisation(processor: Any) -> dict[str, tuple[float, ...]]:
+    """Per-channel `mean` and `std` by which the processor normalises pixels.
+
+    They are its own matter: config.json does not have them.
+    """
+    images = processor.image_processor
+    if not images.do_normalize:
+        return {"mean": (0.0,) * 3, "std": (1.0,) * 3}
+    return {"mean": tuple(images.image_mean), "std": tuple(images.image_std)}
+
+
 def without_video(kind: type) -> type:
     """A processor class of transformers, less the part that reads videos.
 

@@ -25,6 +25,7 @@ from vlm_games.models.cache import Cache
 from vlm_games.models.config import VLMConfig
 from vlm_games.models.mesh import DATA, TENSOR, shard_batch
 from vlm_games.sampling import session as sessions
+from vlm_games.sampling.handover import Handed, HandOver, hand_over
 
 BUCKETS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
@@ -54,6 +55,13 @@ def pad(
     for row, ids in zip(tokens, rows, strict=True):
         row[: len(ids)] = ids
     return tokens, length
+
+
+def _on_host_or_device(active):
+    """bool [B]; what is on a device stays there."""
+    if isinstance(active, jax.Array):
+        return active
+    return np.asarray(active, bool)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +118,7 @@ class Engine:
             (1,),
             self._laid_out,
         )
-        self._turns = {}
+        self._turns, self._handovers = {}, {}
         self._shard = shard
 
     def init(self, rows: int, capacity: int) -> sessions.Session:
@@ -192,13 +200,28 @@ class Engine:
             lengths,
             np.asarray(row_ids, np.int32),
             np.asarray(turn_ids, np.int32),
-            np.asarray(active, bool),
+            _on_host_or_device(active),
             np.float32(temperature),
             stop,
             np.atleast_2d(sampling.forbidden),
             np.broadcast_to(np.asarray(kinds, np.int32), len(active)),
             np.asarray(sampling.seed, np.uint32),
         )
+
+    def hand_over(self, words, active, how: HandOver) -> Handed:
+        """What other rows read of `words`, still on the device.
+
+        Args:
+          active: bool [B], rows whose words are wanted.
+        """
+        if how not in self._handovers:
+            self._handovers[how] = self._shard(
+                functools.partial(hand_over, how=how),
+                (P(DATA), P(DATA)),
+                (),
+                NamedSharding(self.mesh, P(DATA)),
+            )
+        return self._handovers[how](words, active)
 
     def _make_turn(self, limit: int):
         config = self.config
@@ -228,7 +251,9 @@ class Engine:
             session = dataclasses.replace(
                 session, cache=caches.rollback(session.cache, keep)
             )
-            session = sessions.read(config, params, session, tokens, lengths)
+            session = sessions.read_text(
+                config, params, session, tokens, lengths
+            )
             return sessions.speak(
                 config,
                 params,
@@ -256,5 +281,6 @@ class Engine:
             self._encode,
             self._admit,
             *self._turns.values(),
+            *self._handovers.values(),
         ]
         return sum(f._cache_size() for f in compiled)

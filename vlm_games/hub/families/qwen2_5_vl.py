@@ -40,8 +40,6 @@ def config(fields: Mapping[str, Any]) -> VLMConfig:
             vision,
             encoder,
             window=window,
-            mean=qwen2_vl.MEAN,
-            std=qwen2_vl.STD,
         ),
         qwen.merger(vision, width, norm="rmsnorm"),
         layout="chunked",

@@ -16,9 +16,6 @@ BLOCK = {
     "mlp_norm": "norm2",
 }
 MERGER = ("ln_q", "mlp.0", "mlp.2")
-# Of CLIP; the checkpoints' image processors have the same.
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def config(fields: Mapping[str, Any]) -> VLMConfig:
@@ -28,7 +25,7 @@ def config(fields: Mapping[str, Any]) -> VLMConfig:
     encoder = qwen.encoder(vision, width, int(width * vision["mlp_ratio"]))
     return qwen.model(
         fields,
-        qwen.tower(vision, encoder, mean=MEAN, std=STD),
+        qwen.tower(vision, encoder),
         qwen.merger(vision, width),
         layout="chunked",
     )
