@@ -23,7 +23,7 @@ CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
 encode_images = jax.jit(vlm.encode_images, static_argnums=0)
 forward = jax.jit(vlm.forward, static_argnums=0)
-extend = jax.jit(vlm.extend, static_argnums=0)
+read = jax.jit(vlm.read, static_argnums=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +92,7 @@ def read_at_once(config, params, text: Text, images):
 
 
 def read_in_parts(config, params, text: Text, images, parts, cache=None):
-    """Hidden states by `extend`; parts[i][b] tokens of row b in call i."""
+    """Hidden states by `read`; parts[i][b] tokens of row b in call i."""
     b, length = text.tokens.shape
     if cache is None:
         cache = caches.init_cache(config, b, CAPACITY)
@@ -106,9 +106,11 @@ def read_in_parts(config, params, text: Text, images, parts, cache=None):
             piece = slice(done[row], done[row] + n)
             tokens[row, :n] = text.tokens[row, piece]
             slots[row, :n] = text.slots[row, piece]
-        out, cache = extend(
+        found = read(
             config, params, cache, tokens, np.array(new), slots, images
         )
+        out = found.hidden
+        cache = caches.append(cache, found.new, found.positions, np.array(new))
         for row, n in enumerate(new):
             hidden[row, done[row] : done[row] + n] = out[row, :n]
         done += new
@@ -334,14 +336,23 @@ def test_grouped_query_attention_is_attention_with_repeated_keys():
         scores = k[b, :, group] @ q[b, i, h] / np.sqrt(4)
         weights = np.where(mask[b, i], np.exp(scores), 0.0)
         expected[b, i, h] = weights / weights.sum() @ v[b, :, group]
-    found = attend(*map(jnp.asarray, (q, k, v, mask)))
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    k, v = k.transpose(0, 2, 3, 1), v.transpose(0, 2, 1, 3)
+    whole = [(k, v, mask)]
+    halves = [
+        (k[..., part], v[:, :, part], mask[..., part])
+        for part in (slice(2), slice(2, None))
+    ]
+    for parts in (whole, halves):
+        found = attend(jnp.asarray(q), jax.tree.map(jnp.asarray, parts))
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_attention_with_nothing_to_see_is_finite():
-    ones = jnp.ones((1, 2, 1, 4))
+    queries = jnp.ones((1, 2, 1, 4))
+    keys, values = jnp.ones((1, 1, 4, 2)), jnp.ones((1, 1, 2, 4))
     nothing = jnp.zeros((1, 2, 2), bool)
-    assert np.isfinite(attend(ones, ones, ones, nothing)).all()
+    found = attend(queries, [(keys, values, nothing)])
+    assert np.isfinite(found).all()
 
 
 def test_rotary_scores_depend_on_distance_alone():

@@ -323,8 +323,16 @@ def _generate(
 ):
     rows, width = tokens.shape
     session = sessions.init_session(config, rows, width + limit)
-    session = sessions.read(
-        config, params, session, tokens, lengths, slots, images, positions
+    session = sessions.admit(
+        config,
+        params,
+        session,
+        jnp.arange(rows),
+        tokens,
+        lengths,
+        slots,
+        images,
+        positions,
     )
     _, words = sessions.speak(
         config,

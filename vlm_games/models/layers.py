@@ -24,20 +24,31 @@ MASKED = -1e9
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
+class Masks:
+    """What L tokens may attend to, bool [B, L, S] each (or broadcast to it).
+
+    Attributes:
+      own: S = L, each other. past: what was read before, a mask per part.
+    """
+
+    own: jax.Array
+    past: tuple[jax.Array, ...] = ()
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class Places:
     """Where a call's tokens stand and what they may attend to.
 
     Attributes:
       positions: int32 [B, L, A], of the rotary embedding.
-      mask: bool [B, L, S], of the blocks that attend to everything.
-      local_mask: the same of the local blocks; None if there are none.
-      slots: int32 [B, L], places in the cache, for a call that has one.
+      masks: of the blocks that attend to everything.
+      local: of the local blocks; None if there are none.
     """
 
     positions: jax.Array
-    mask: jax.Array
-    local_mask: jax.Array | None = None
-    slots: jax.Array | None = None
+    masks: Masks
+    local: Masks | None = None
 
 
 class OffsetRMSNorm(nn.Module):
@@ -109,37 +120,59 @@ def rotary(x_BxLxHxK, positions_BxLxA, rope: RopeConfig):
     return jnp.concatenate(rotated, axis=-1).astype(x_BxLxHxK.dtype)
 
 
-def attend(q_BxLxHxK, k_BxSxGxK, v_BxSxGxK, mask_BxLxS, scale=None):
+def attend(q_BxLxHxK, parts, scale=None):
     """Scaled dot-product attention; H query heads share G key heads.
 
     Args:
+      parts: what is attended to, one softmax over all of it: (keys
+        [B, G, K, S], values [B, G, S, K], mask bool [B, L, S]) each.
       scale: of the scores; None for K ** -0.5.
 
     Returns:
       [B, L, H, K], in the dtype of the values; the softmax is float32.
     """
     b, length, h, k = q_BxLxHxK.shape
-    g = k_BxSxGxK.shape[2]
-    q = q_BxLxHxK.reshape(b, length, g, h // g, k)
-    q = q * (k**-0.5 if scale is None else scale)
-    scores = jnp.einsum("blgrk,bsgk->bgrls", q, k_BxSxGxK)
-    scores = scores.astype(jnp.float32)
-    scores = jnp.where(mask_BxLxS[:, None, None], scores, MASKED)
-    weights = jax.nn.softmax(scores, axis=-1).astype(v_BxSxGxK.dtype)
-    out = jnp.einsum("bgrls,bsgk->blgrk", weights, v_BxSxGxK)
+    g = parts[0][0].shape[1]
+    q = q_BxLxHxK * (k**-0.5 if scale is None else scale)
+    # Heads that share keys are rows of one matrix product.
+    q = q.reshape(b, length, g, h // g, k).transpose(0, 2, 3, 1, 4)
+    q = q.reshape(b, g, h // g * length, k)
+
+    def score(keys, mask):
+        scores = jnp.einsum("bgmk,bgks->bgms", q, keys).astype(jnp.float32)
+        scores = scores.reshape(b, g, h // g, length, -1)
+        return jnp.where(mask[:, None, None], scores, MASKED)
+
+    scores = [score(keys, mask) for keys, _, mask in parts]
+    weights = jax.nn.softmax(jnp.concatenate(scores, axis=-1), axis=-1)
+    out, start = 0.0, 0
+    for _, values, _ in parts:
+        s = values.shape[2]
+        share = weights[..., start : start + s].astype(values.dtype)
+        share = share.reshape(b, g, h // g * length, s)
+        out = out + jnp.einsum("bgms,bgsk->bgmk", share, values)
+        start += s
+    out = out.reshape(b, g, h // g, length, k).transpose(0, 3, 1, 2, 4)
     return out.reshape(b, length, h, k)
 
 
 class Attention(nn.Module):
-    """Self-attention over the call's tokens, or over a cache they join."""
+    """Self-attention over the call's tokens and what was read before."""
 
     config: TransformerConfig
     local: bool
     dtype: jnp.dtype
 
     @nn.compact
-    def __call__(self, x_BxLxD, places: Places, layer_cache=None):
-        """Returns (output [B, L, D], updated (k, v) of the cache or None)."""
+    def __call__(self, x_BxLxD, places: Places, past=()):
+        """Attends.
+
+        Args:
+          past: keys and values read before, as many parts as masks.past has.
+
+        Returns:
+          (output [B, L, D], (keys [B, G, K, L], values [B, G, L, K])).
+        """
         c = self.config
 
         def project(name, heads):
@@ -160,10 +193,12 @@ class Attention(nn.Module):
         if rope is not None:
             q = rotary(q, places.positions, rope)
             k = rotary(k, places.positions, rope)
-        if layer_cache is not None:
-            k, v = layer_cache = write_cache(layer_cache, k, v, places.slots)
-        mask = places.local_mask if self.local else places.mask
-        out = attend(q, k, v, mask, c.scale)
+        new = k.transpose(0, 2, 3, 1), v.transpose(0, 2, 1, 3)
+        masks = places.local if self.local else places.masks
+        parts = [
+            (*read, mask) for read, mask in zip(past, masks.past, strict=True)
+        ]
+        out = attend(q, [*parts, (*new, masks.own)], c.scale)
         out = nn.DenseGeneral(
             c.width,
             axis=(-2, -1),
@@ -171,23 +206,7 @@ class Attention(nn.Module):
             dtype=self.dtype,
             name="out",
         )(out)
-        return out, layer_cache
-
-
-def write_cache(layer_cache, k_BxLxGxK, v_BxLxGxK, slots_BxL):
-    """Puts new keys and values at their slots, row by row.
-
-    A slot outside the cache (padding is sent there) is dropped.
-    """
-    rows = jnp.arange(k_BxLxGxK.shape[0])[:, None]
-    old_k, old_v = layer_cache
-
-    def put(old, new):
-        return old.at[rows, slots_BxL].set(
-            new.astype(old.dtype), mode="drop", unique_indices=True
-        )
-
-    return put(old_k, k_BxLxGxK), put(old_v, v_BxLxGxK)
+        return out, new
 
 
 class FeedForward(nn.Module):
@@ -222,15 +241,15 @@ class Block(nn.Module):
     dtype: jnp.dtype
 
     @nn.compact
-    def __call__(self, x_BxLxD, places: Places, layer_cache=None):
-        """Returns (stream [B, L, D], updated (k, v) of the cache or None)."""
+    def __call__(self, x_BxLxD, places: Places, past=()):
+        """Returns (stream [B, L, D], keys and values); see `Attention`."""
         c = self.config
 
         def norm(name, x):
             return make_norm(c.norm, c.norm_eps, name)(x).astype(self.dtype)
 
-        y, layer_cache = Attention(c, self.local, self.dtype, name="attention")(
-            norm("attention_norm", x_BxLxD), places, layer_cache
+        y, new = Attention(c, self.local, self.dtype, name="attention")(
+            norm("attention_norm", x_BxLxD), places, past
         )
         if c.post_norms:
             y = norm("attention_post_norm", y)
@@ -239,7 +258,7 @@ class Block(nn.Module):
         y = FeedForward(c, self.dtype, name="mlp")(y)
         if c.post_norms:
             y = norm("mlp_post_norm", y)
-        return x_BxLxD + y, layer_cache
+        return x_BxLxD + y, new
 
 
 class Stack(nn.Module):
@@ -253,33 +272,31 @@ class Stack(nn.Module):
     remat: bool = False
 
     @nn.compact
-    def __call__(self, x_BxLxD, places: Places, layers=None, added=(), taps=()):
+    def __call__(self, x_BxLxD, places: Places, past=(), added=(), taps=()):
         """Runs all blocks.
 
         Args:
           x_BxLxD: the stream. places: of its tokens.
-          layers: caches per block, or None.
+          past: keys and values read before, parts of a pair per block each.
           added: [B, L, D] each, joins the stream after block 0, 1, ...
           taps: numbers of the blocks whose output is wanted as well.
 
         Returns:
-          (stream [B, L, D], updated caches per block or None, outputs [B, L,
-          D] of the taps).
+          (stream [B, L, D], new keys and values per block, outputs [B, L, D]
+          of the taps).
         """
-        c, updated, tapped = self.config, [], {}
+        c, news, tapped = self.config, [], {}
         make_block = nn.remat(Block) if self.remat else Block
         for i in range(c.depth):
-            layer_cache = None if layers is None else layers[i]
             local = bool(c.local) and c.local[i]
             block = make_block(c, local, self.dtype, name=f"block_{i}")
-            x_BxLxD, layer_cache = block(x_BxLxD, places, layer_cache)
+            x_BxLxD, new = block(x_BxLxD, places, [part[i] for part in past])
             if i < len(added):
                 x_BxLxD = x_BxLxD + added[i].astype(self.dtype)
             if i in taps:
                 tapped[i] = x_BxLxD
-            updated.append(layer_cache)
+            news.append(new)
         if c.final_norm:
             norm = make_norm(c.norm, c.norm_eps, "norm")
             x_BxLxD = norm(x_BxLxD).astype(self.dtype)
-        caches = None if layers is None else tuple(updated)
-        return x_BxLxD, caches, tuple(tapped[i] for i in taps)
+        return x_BxLxD, tuple(news), tuple(tapped[i] for i in taps)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vlm_games.models.config import ConnectorConfig, VisionConfig
-from vlm_games.models.layers import ACTIVATIONS, Places, Stack, make_norm
+from vlm_games.models.layers import ACTIVATIONS, Masks, Places, Stack, make_norm
 
 
 @jax.tree_util.register_dataclass
@@ -159,8 +159,8 @@ class VisionTower(nn.Module):
         real = windows >= 0
         places = Places(
             positions,
-            real[:, :, None] & real[:, None, :],
-            windows[:, :, None] == windows[:, None, :],
+            Masks(real[:, :, None] & real[:, None, :]),
+            Masks(windows[:, :, None] == windows[:, None, :]),
         )
         encoder = Stack(c.encoder, self.dtype, self.remat, name="encoder")
         x, _, deep = encoder(x, places, taps=c.deep)

@@ -4,18 +4,19 @@ pixels --encode_images--> image tokens --+
                                          v
 tokens ---------------------> [embed] -> decoder -> hidden -> logits
                                          ^
-                         cache (extend) or mask (forward)
+                    cache (read, say) or mask (forward)
 """
 
+import dataclasses
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vlm_games.models.cache import Cache
+from vlm_games.models.cache import Cache, Layers
 from vlm_games.models.config import VLMConfig
-from vlm_games.models.layers import Places, Stack
+from vlm_games.models.layers import Masks, Places, Stack
 from vlm_games.models.low_rank import add_low_rank
 from vlm_games.models.vision import (
     Connector,
@@ -60,7 +61,7 @@ class VLM(nn.Module):
         return jnp.concatenate(parts, axis=-1)
 
     def decode(
-        self, tokens_BxL, image_slots_BxL, image_tokens_MxD, places, layers=None
+        self, tokens_BxL, image_slots_BxL, image_tokens_MxD, places, past=()
     ):
         x = self.embed(tokens_BxL) * jnp.asarray(
             self.config.embed_scale, self.config.compute_dtype
@@ -72,8 +73,8 @@ class VLM(nn.Module):
         x = jnp.where(here, first, x).astype(self.config.compute_dtype)
         added = [jnp.where(here, part, 0) for part in deep]
         with nn.intercept_methods(add_low_rank):
-            hidden, layers, _ = self.decoder(x, places, layers, added)
-        return hidden, layers
+            hidden, new, _ = self.decoder(x, places, past, added)
+        return hidden, new
 
     def logits(self, hidden):
         if self.config.tie_embeddings:
@@ -100,7 +101,7 @@ def init_params(config: VLMConfig, key: jax.Array) -> Params:
         square_patches(config.vision, config.connector.fold, pixels),
         ints,
         ints,
-        Places(positions, mask, mask),
+        Places(positions, Masks(mask), Masks(mask)),
     )["params"]
 
 
@@ -197,70 +198,140 @@ def forward(
     if window:
         # Counted in tokens: an image has fewer positions than tokens.
         place = mask_BxLxL.sum(axis=-1)
-        local = mask & (place[:, :, None] - place[:, None] < window)
+        local = Masks(mask & (place[:, :, None] - place[:, None] < window))
     hidden, _ = VLM(config).apply(
         {"params": params},
         tokens_BxL,
         image_slots_BxL,
         image_tokens_MxD,
-        Places(positions, mask, local),
+        Places(positions, Masks(mask), local),
         method=VLM.decode,
     )
     return hidden
 
 
-def extend(
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What reading L tokens gave.
+
+    Attributes:
+      hidden: [B, L, D]; see `unembed`.
+      new: keys and values of the tokens; see `cache.append`.
+      positions: int32 [B, L, A], of the tokens.
+    """
+
+    hidden: jax.Array
+    new: Layers
+    positions: jax.Array
+
+
+def read(
     config: VLMConfig,
     params: Params,
-    cache: Cache,
+    cache: Cache | None,
     tokens_BxL,
     new_B,
     image_slots_BxL,
     image_tokens_MxD,
     positions_BxLxA=None,
-):
-    """Reads further tokens of every row: prefill, a next turn, one token.
+) -> Reading:
+    """Reads further tokens of every row: a prefill, or a next turn.
 
     Args:
-      cache: what the rows hold so far; empty for a prefill.
+      cache: what the rows hold so far; None for a prefill.
       tokens_BxL: int32, right-padded.
-      new_B: int32, how many of a row's L tokens are real; 0 leaves it as is.
+      new_B: int32, how many of a row's L tokens are real.
       image_slots_BxL, image_tokens_MxD: as in `forward`.
       positions_BxLxA: int32, of the rotary embedding; None to count on from
         what the row holds, images being squares of one size.
-
-    Returns:
-      (hidden [B, L, D], cache with `new_B` more tokens per row). A row that
-      would outgrow its capacity loses the tokens beyond it: callers size the
-      cache, see `sampling.session`.
     """
-    offsets = jnp.arange(tokens_BxL.shape[1])[None]
-    real_BxL = offsets < new_B[:, None]
-    slots_BxL = cache.length[:, None] + offsets
+    length = tokens_BxL.shape[1]
+    offsets = jnp.arange(length)[None]
     if positions_BxLxA is None:
         seen = jnp.cumsum(image_slots_BxL >= 0, axis=1)
-        counts = cache.next_position[:, None] + offsets
+        counts = jnp.broadcast_to(offsets, tokens_BxL.shape)
+        if cache is not None:
+            counts = counts + cache.next_position[:, None]
         positions_BxLxA = rope_positions(config, counts, image_slots_BxL, seen)
-    # Padding is written past the end, where `write_cache` drops it.
-    write_BxL = jnp.where(real_BxL, slots_BxL, cache.capacity + offsets)
-    # Causal, and within what the row holds: keys beyond a query's own slot
-    # are either padding or stale.
-    keys = jnp.arange(cache.capacity)[None, None]
-    mask, window = keys <= slots_BxL[..., None], config.decoder.window
+    # Padding comes last, where no real token sees it.
+    back = offsets[:, :, None] - offsets[:, None]
+    own, window, local = back >= 0, config.decoder.window, None
     if config.image_attention == "bidirectional":
-        runs = image_runs(image_slots_BxL) * real_BxL
-        held = jnp.zeros((len(runs), cache.capacity), runs.dtype)
-        rows = jnp.arange(len(runs))[:, None]
-        held = held.at[rows, write_BxL].set(runs, mode="drop")
-        mask = mask | same_run(runs, held)
-    local = mask & (keys > slots_BxL[..., None] - window) if window else None
-    hidden, layers = VLM(config).apply(
+        real = offsets < new_B[:, None]
+        runs = image_runs(image_slots_BxL) * real
+        own = own | same_run(runs, runs)
+    if window:
+        local = Masks(own & (back < window))
+    masks, past = Masks(own), ()
+    if cache is not None:
+        past = (cache.layers,)
+        back = _back(cache, offsets)
+        masks = Masks(own, (_held(cache),))
+        if window:
+            local = Masks(local.own, (_held(cache) & (back < window),))
+    hidden, new = VLM(config).apply(
         {"params": params},
         tokens_BxL,
         image_slots_BxL,
         image_tokens_MxD,
-        Places(positions_BxLxA, mask, local, write_BxL),
-        cache.layers,
+        Places(positions_BxLxA, masks, local),
+        past,
         method=VLM.decode,
     )
-    return hidden, cache.after(layers, positions_BxLxA, write_BxL, new_B)
+    return Reading(hidden, new, positions_BxLxA)
+
+
+def say(
+    config: VLMConfig,
+    params: Params,
+    cache: Cache,
+    said: Layers,
+    step,
+    token_B,
+) -> Reading:
+    """Reads the `step`-th token that every row says.
+
+    Args:
+      cache: what the rows held before they spoke.
+      said: keys and values of what they said since; T places, all rows in
+        step, of which `step` are filled.
+      step: int32 scalar. token_B: int32.
+    """
+    tokens = token_B[:, None]
+    positions = (cache.next_position + step)[:, None, None]
+    positions = jnp.broadcast_to(positions, (*tokens.shape, config.axes))
+    places = jnp.arange(said[0][1].shape[2])[None, None]
+    own, before, local = jnp.ones((1, 1, 1), bool), places < step, None
+    window = config.decoder.window
+    if window:
+        back = _back(cache, step[None, None])
+        local = Masks(
+            own,
+            (
+                _held(cache) & (back < window),
+                before & (step - places < window),
+            ),
+        )
+    hidden, new = VLM(config).apply(
+        {"params": params},
+        tokens,
+        jnp.full(tokens.shape, -1),
+        jnp.zeros((1, config.image_token_width), config.compute_dtype),
+        Places(positions, Masks(own, (_held(cache), before)), local),
+        (cache.layers, said),
+        method=VLM.decode,
+    )
+    return Reading(hidden, new, positions)
+
+
+def _held(cache: Cache):
+    """bool [B, 1, S], which places of the cache hold tokens."""
+    places = jnp.arange(cache.capacity)[None, None]
+    return places < cache.length[:, None, None]
+
+
+def _back(cache: Cache, offsets):
+    """int32 [B, L, S], how far a place of the cache is behind a new token."""
+    places = jnp.arange(cache.capacity)[None, None]
+    return (cache.length[:, None] + offsets)[..., None] - places

@@ -91,8 +91,8 @@ class Engine:
         self.shards = mesh.shape[DATA]
         rows, whole = P(DATA), P()
         split = NamedSharding(mesh, rows)
-        # Of keys and values [B, S, G, K] a device holds its own heads.
-        heads = NamedSharding(mesh, P(DATA, None, TENSOR))
+        # Of keys and values a device holds its own heads.
+        heads = NamedSharding(mesh, P(DATA, TENSOR))
         self._laid_out = sessions.Session(Cache(heads, split, split), split)
 
         def shard(function, in_specs, donate, laid_out):

@@ -60,43 +60,38 @@ def init_session(config: VLMConfig, rows: int, capacity: int) -> Session:
 
 
 def read(
-    config: VLMConfig,
-    params,
-    session: Session,
-    tokens_BxL,
-    new_B,
-    image_slots_BxL=None,
-    image_tokens_MxD=None,
-    positions_BxLxA=None,
+    config: VLMConfig, params, session: Session, tokens_BxL, new_B
 ) -> Session:
-    """Every row reads its next `new_B` tokens (0 leaves it as it is)."""
-    if image_slots_BxL is None:
-        image_slots_BxL = jnp.full(tokens_BxL.shape, -1, jnp.int32)
-        image_tokens_MxD = jnp.zeros(
-            (1, config.image_token_width), config.compute_dtype
-        )
-    hidden, cache = vlm.extend(
+    """Every row reads its next `new_B` tokens of text (0: none)."""
+    found = vlm.read(
         config,
         params,
         session.cache,
         tokens_BxL,
         new_B,
-        image_slots_BxL,
-        image_tokens_MxD,
-        positions_BxLxA,
+        jnp.full(tokens_BxL.shape, -1, jnp.int32),
+        jnp.zeros((1, config.image_token_width), config.compute_dtype),
     )
-    last = jnp.maximum(new_B - 1, 0)[:, None, None]
-    logits = vlm.unembed(
-        config, params, jnp.take_along_axis(hidden, last, axis=1)[:, 0]
+    logits = jnp.where(
+        new_B[:, None] > 0,
+        _last_logits(config, params, found.hidden, new_B),
+        session.logits,
     )
-    logits = jnp.where(new_B[:, None] > 0, logits, session.logits)
+    cache = caches.append(session.cache, found.new, found.positions, new_B)
     return Session(cache, logits)
+
+
+def _last_logits(config: VLMConfig, params, hidden_BxLxD, new_B):
+    """float32 [B, V], of what follows the last of `new_B` tokens."""
+    last = jnp.maximum(new_B - 1, 0)[:, None, None]
+    hidden = jnp.take_along_axis(hidden_BxLxD, last, axis=1)[:, 0]
+    return vlm.unembed(config, params, hidden)
 
 
 def read_text(
     config: VLMConfig, params, session: Session, tokens_BxL, new_B
 ) -> Session:
-    """As `read`, without images; costs what the longest row needs, not L."""
+    """As `read`; costs what the longest row needs, not L."""
     rows, length = tokens_BxL.shape
     if length <= PIECE:
         return read(config, params, session, tokens_BxL, new_B)
@@ -125,28 +120,27 @@ def admit(
     new_R,
     image_slots_RxL,
     image_tokens_MxD,
+    positions_RxLxA=None,
 ) -> Session:
-    """Starts new conversations in the rows `rows_R`.
+    """Starts new conversations in the rows `rows_R`; see `vlm.read`.
 
     A row out of range is dropped, so that R can stay fixed while the number
     of newcomers varies.
     """
-    part = jax.tree.map(lambda x: x.at[rows_R].get(mode="clip"), session)
-    part = dataclasses.replace(
-        part,
-        cache=caches.rollback(part.cache, jnp.zeros_like(new_R)),
-    )
-    part = read(
+    found = vlm.read(
         config,
         params,
-        part,
+        None,
         tokens_RxL,
         new_R,
         image_slots_RxL,
         image_tokens_MxD,
+        positions_RxLxA,
     )
-    return jax.tree.map(
-        lambda x, y: x.at[rows_R].set(y, mode="drop"), session, part
+    logits = _last_logits(config, params, found.hidden, new_R)
+    return Session(
+        caches.begin(session.cache, rows_R, found.new, found.positions, new_R),
+        session.logits.at[rows_R].set(logits, mode="drop"),
     )
 
 
@@ -175,19 +169,19 @@ def speak(
         tokens).
       limit: T.
     """
-    rows = active_B.shape[0]
+    rows, cache = active_B.shape[0], session.cache
 
     def going(state):
-        step, _, _, done_B = state
+        step, *_, done_B = state
         return (step < limit) & ~jnp.all(done_B)
 
     def say(state):
-        step, session, words, done_B = state
-        logits = jnp.where(forbidden_BxV, FORBIDDEN, session.logits)
+        step, said, logits, words, done_B = state
+        allowed = jnp.where(forbidden_BxV, FORBIDDEN, logits)
         token_B = draw(jax.vmap(jax.random.fold_in, (0, None))(keys_B, step))(
-            logits, temperature
+            allowed, temperature
         )
-        log_prob = jax.nn.log_softmax(logits)[jnp.arange(rows), token_B]
+        log_prob = jax.nn.log_softmax(allowed)[jnp.arange(rows), token_B]
         speaks = ~done_B
         words = Words(
             words.tokens.at[:, step].set(jnp.where(speaks, token_B, 0)),
@@ -195,14 +189,11 @@ def speak(
             words.stopped | (speaks & stop_V[token_B]),
             words.log_prob + jnp.where(speaks, log_prob, 0.0),
         )
-        session = read(
-            config,
-            params,
-            session,
-            token_B[:, None],
-            speaks.astype(jnp.int32),
-        )
-        return step + 1, session, words, done_B | stop_V[token_B]
+        found = vlm.say(config, params, cache, said, step, token_B)
+        said = _put(said, found.new, step)
+        following = vlm.unembed(config, params, found.hidden[:, 0])
+        logits = jnp.where(speaks[:, None], following, logits)
+        return step + 1, said, logits, words, done_B | stop_V[token_B]
 
     silence = Words(
         jnp.zeros((rows, limit), jnp.int32),
@@ -210,9 +201,21 @@ def speak(
         jnp.zeros((rows,), bool),
         jnp.zeros((rows,), jnp.float32),
     )
-    state = (jnp.int32(0), session, silence, ~active_B)
-    _, session, words, _ = jax.lax.while_loop(going, say, state)
-    return session, words
+    said = caches.init_layers(config, rows, limit)
+    state = (jnp.int32(0), said, session.logits, silence, ~active_B)
+    _, said, logits, words, _ = jax.lax.while_loop(going, say, state)
+    positions = cache.next_position[:, None] + jnp.arange(limit)
+    cache = caches.append(cache, said, positions[..., None], words.count)
+    return Session(cache, logits), words
+
+
+def _put(said: caches.Layers, new: caches.Layers, step) -> caches.Layers:
+    """`said` with the keys and values of one more token of all rows."""
+    put = jax.lax.dynamic_update_slice_in_dim
+    return tuple(
+        (put(k, new_k, step, axis=3), put(v, new_v, step, axis=2))
+        for (k, v), (new_k, new_v) in zip(said, new, strict=True)
+    )
 
 
 def draw(keys_B):
