@@ -423,9 +423,11 @@ def capacities(
 
 def _pad_prompts(prompts, length: int):
     """Openings, or None for empty places, to padded ids and slots."""
-    ids, lengths = pad([() if p is None else p[0] for p in prompts], length)
-    slots = np.full(ids.shape, -1, np.int32)
-    for row, prompt in zip(slots, prompts, strict=True):
+    shape = (len(prompts), round_up(length, LENGTHS))
+    ids, slots = np.zeros(shape, np.int32), np.full(shape, -1, np.int32)
+    lengths = np.zeros(len(prompts), np.int32)
+    for row, prompt in enumerate(prompts):
         if prompt is not None:
-            row[: len(prompt[1])] = prompt[1]
+            lengths[row] = len(prompt[0])
+            ids[row, : lengths[row]], slots[row, : lengths[row]] = prompt
     return (ids, lengths), slots
