@@ -32,7 +32,8 @@ KEEP_ALL = 1 << 30
 GUESSER, DESCRIBER = 0, 1
 # Kinds of row, for the words that they may not say.
 MAY_GUESS, MUST_ASK = 0, 1
-LENGTHS = 32  # rows of a cache are a multiple of it
+LENGTHS = 16  # prompts, and rows of a cache, are a multiple of it
+ROOM = 128  # while a game is young, its row is a multiple of this
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,11 +55,13 @@ class Seat:
 
     Attributes:
       spec: the game. exchanges: complete turns.
-      hears: token ids that the Guesser reads next.
+      held: tokens that the Guesser has read and said.
+      hears: token ids that it reads next.
     """
 
     spec: GameSpec
     exchanges: list[Exchange]
+    held: int
     hears: tuple[int, ...] = ()
 
 
@@ -122,7 +125,12 @@ class Table:
             raise ValueError("Scripted and played games do not mix.")
         rows = self.settings.slots
         sampling = Sampling(self._forbidden, seed)
-        sessions = [self.engine.init(rows, size) for size in self._capacity]
+        most, describer_room = self._capacity
+        guesser_room = min(most, round_up(self._opening_length, ROOM))
+        sessions = [
+            self.engine.init(rows, guesser_room),
+            self.engine.init(rows, describer_room),
+        ]
         seats: list[Seat | None] = [None] * rows
         waiting = list(reversed(specs))
         while waiting or any(seats):
@@ -148,7 +156,7 @@ class Table:
         for row in free:
             if not waiting:
                 break
-            seats[row] = Seat(waiting.pop(), [])
+            seats[row] = Seat(waiting.pop(), [], self._opening_length)
             newcomers[row // per_shard].append(row)
         most = max(len(rows) for rows in newcomers)
         if not most:
@@ -217,6 +225,7 @@ class Table:
         words, asking, answers = jax.device_get((words, asking, answers))
         for row in np.flatnonzero(active):
             seat, log_prob = seats[row], float(words.log_prob[row])
+            seat.held += int(words.count[row])
             move = self._read_move(words, row, seat, last[row])
             if move.question is not None and move.fault is None:
                 move = self._check_question(words, asking, row, move)
@@ -244,6 +253,7 @@ class Table:
                 )
             )
             for row in np.flatnonzero(active):
+                seats[row].held += int(words.count[row])
                 move = self._read_move(words, row, seats[row], last[row])
                 ended = self._after_move(seats[row], move)
                 if ended is not None:
@@ -259,9 +269,13 @@ class Table:
             MAY_GUESS if s is None or self._may_guess(s) else MUST_ASK
             for s in seats
         ]
+        for seat, words in zip(seats, ids, strict=True):
+            if seat is not None:
+                seat.held += len(words)
+        need = max(s.held for s in seats if s) + self.settings.guesser_tokens
         sessions[0], words = self.engine.turn(
             guesser.params,
-            sessions[0],
+            self._make_room(sessions[0], need),
             np.full(len(seats), KEEP_ALL),
             pad(ids),
             self._row_ids(seats),
@@ -274,6 +288,17 @@ class Table:
             kinds,
         )
         return words
+
+    def _make_room(self, session, need: int):
+        """The Guesser's session with room for `need` tokens, and not few more.
+
+        Each new size is compiled once, so that it grows in steps.
+        """
+        held = session.cache.capacity
+        if need <= held:
+            return session
+        room = round_up(max(need, held * 5 // 4), ROOM)
+        return self.engine.grow(session, min(room, self._capacity[0]))
 
     def _may_guess(self, seat: Seat) -> bool:
         free = not self._listens and not seat.spec.asks_all

@@ -126,6 +126,20 @@ def _write(cache, rows_R, start_R, new, positions_RxLxA, new_R) -> Cache:
     )
 
 
+def grow(cache: Cache, capacity: int) -> Cache:
+    """The same rows with room for `capacity` tokens."""
+    more = capacity - cache.capacity
+    layers = tuple(
+        (
+            jnp.pad(k, ((0, 0), (0, 0), (0, 0), (0, more))),
+            jnp.pad(v, ((0, 0), (0, 0), (0, more), (0, 0))),
+        )
+        for k, v in cache.layers
+    )
+    positions = jnp.pad(cache.positions, ((0, 0), (0, more)))
+    return Cache(layers, positions, cache.length)
+
+
 def rollback(cache: Cache, length_B: jax.Array) -> Cache:
     """Forgets every token of row b at or after `length_B[b]`."""
     return dataclasses.replace(

@@ -1,6 +1,7 @@
 """Norms, rotary embedding, attention and feed-forward, as Linen modules."""
 
 import dataclasses
+import functools
 
 import flax.linen as nn
 import jax
@@ -44,11 +45,21 @@ class Places:
       positions: int32 [B, L, A], of the rotary embedding.
       masks: of the blocks that attend to everything.
       local: of the local blocks; None if there are none.
+      wanted: int32 [B], the one token of a row whose output is wanted: the
+        last block computes no other. None for all.
     """
 
     positions: jax.Array
     masks: Masks
     local: Masks | None = None
+    wanted: jax.Array | None = None
+
+    def choose(self, x_BxLxX):
+        """The wanted token of each row, [B, 1, X]; or all, [B, L, X]."""
+        if self.wanted is None or x_BxLxX.shape[1] == 1:
+            return x_BxLxX
+        x = jnp.broadcast_to(x_BxLxX, (len(self.wanted), *x_BxLxX.shape[1:]))
+        return jnp.take_along_axis(x, self.wanted[:, None, None], axis=1)
 
 
 class OffsetRMSNorm(nn.Module):
@@ -144,14 +155,22 @@ def attend(q_BxLxHxK, parts, scale=None):
         return jnp.where(mask[:, None, None], scores, MASKED)
 
     scores = [score(keys, mask) for keys, _, mask in parts]
-    weights = jax.nn.softmax(jnp.concatenate(scores, axis=-1), axis=-1)
-    out, start = 0.0, 0
-    for _, values, _ in parts:
-        s = values.shape[2]
-        share = weights[..., start : start + s].astype(values.dtype)
-        share = share.reshape(b, g, h // g * length, s)
-        out = out + jnp.einsum("bgms,bgsk->bgmk", share, values)
-        start += s
+    highest = [x.max(axis=-1, keepdims=True) for x in scores]
+    highest = functools.reduce(jnp.maximum, highest)
+    weights = [jnp.exp(x - jax.lax.stop_gradient(highest)) for x in scores]
+    total = sum(x.sum(axis=-1, keepdims=True) for x in weights)
+    out = sum(
+        jnp.einsum(
+            "bgms,bgsk->bgmk",
+            x.reshape(b, g, h // g * length, -1).astype(values.dtype),
+            values,
+            preferred_element_type=jnp.float32,
+        )
+        for x, (_, values, _) in zip(weights, parts, strict=True)
+    )
+    # Divided last: there are fewer features than things to attend to.
+    out = out / total.reshape(b, g, h // g * length, 1)
+    out = out.astype(parts[0][1].dtype)
     out = out.reshape(b, g, h // g, length, k).transpose(0, 3, 1, 2, 4)
     return out.reshape(b, length, h, k)
 
@@ -171,34 +190,38 @@ class Attention(nn.Module):
           past: keys and values read before, as many parts as masks.past has.
 
         Returns:
-          (output [B, L, D], (keys [B, G, K, L], values [B, G, L, K])).
+          (output [B, L, D] or of what is wanted, (keys [B, G, K, L], values
+          [B, G, L, K])).
         """
         c = self.config
 
-        def project(name, heads):
+        def project(name, heads, x):
             return nn.DenseGeneral(
                 (heads, c.head_dim),
                 use_bias=c.qkv_bias,
                 dtype=self.dtype,
                 name=name,
-            )(x_BxLxD)
+            )(x)
 
-        q = project("query", c.heads)
-        k, v = project("key", c.kv_heads), project("value", c.kv_heads)
+        q = project("query", c.heads, places.choose(x_BxLxD))
+        k, v = (project(x, c.kv_heads, x_BxLxD) for x in ("key", "value"))
         if c.qk_norm:
             q = make_norm(c.norm, c.norm_eps, "query_norm")(q)
             k = make_norm(c.norm, c.norm_eps, "key_norm")(k)
             q, k = q.astype(self.dtype), k.astype(self.dtype)
         rope = (self.local and c.local_rope) or c.rope
         if rope is not None:
-            q = rotary(q, places.positions, rope)
+            q = rotary(q, places.choose(places.positions), rope)
             k = rotary(k, places.positions, rope)
         new = k.transpose(0, 2, 3, 1), v.transpose(0, 2, 1, 3)
         masks = places.local if self.local else places.masks
         parts = [
-            (*read, mask) for read, mask in zip(past, masks.past, strict=True)
+            (*seen, places.choose(mask))
+            for seen, mask in zip(
+                [*past, new], [*masks.past, masks.own], strict=True
+            )
         ]
-        out = attend(q, [*parts, (*new, masks.own)], c.scale)
+        out = attend(q, parts, c.scale)
         out = nn.DenseGeneral(
             c.width,
             axis=(-2, -1),
@@ -242,7 +265,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x_BxLxD, places: Places, past=()):
-        """Returns (stream [B, L, D], keys and values); see `Attention`."""
+        """Returns (stream, keys and values); see `Attention`."""
         c = self.config
 
         def norm(name, x):
@@ -253,7 +276,7 @@ class Block(nn.Module):
         )
         if c.post_norms:
             y = norm("attention_post_norm", y)
-        x_BxLxD = x_BxLxD + y
+        x_BxLxD = places.choose(x_BxLxD) + y
         y = norm("mlp_norm", x_BxLxD)
         y = FeedForward(c, self.dtype, name="mlp")(y)
         if c.post_norms:
@@ -282,17 +305,19 @@ class Stack(nn.Module):
           taps: numbers of the blocks whose output is wanted as well.
 
         Returns:
-          (stream [B, L, D], new keys and values per block, outputs [B, L, D]
-          of the taps).
+          (stream [B, L, D] or of what is wanted, new keys and values per
+          block, outputs [B, L, D] of the taps).
         """
         c, news, tapped = self.config, [], {}
+        all_wanted = dataclasses.replace(places, wanted=None)
         make_block = nn.remat(Block) if self.remat else Block
         for i in range(c.depth):
             local = bool(c.local) and c.local[i]
             block = make_block(c, local, self.dtype, name=f"block_{i}")
-            x_BxLxD, new = block(x_BxLxD, places, [part[i] for part in past])
+            here = places if i == c.depth - 1 else all_wanted
+            x_BxLxD, new = block(x_BxLxD, here, [part[i] for part in past])
             if i < len(added):
-                x_BxLxD = x_BxLxD + added[i].astype(self.dtype)
+                x_BxLxD = x_BxLxD + here.choose(added[i]).astype(self.dtype)
             if i in taps:
                 tapped[i] = x_BxLxD
             news.append(new)

@@ -216,7 +216,7 @@ class Reading:
     """What reading L tokens gave.
 
     Attributes:
-      hidden: [B, L, D]; see `unembed`.
+      hidden: [B, L, D], or [B, 1, D] if no more was wanted; see `unembed`.
       new: keys and values of the tokens; see `cache.append`.
       positions: int32 [B, L, A], of the tokens.
     """
@@ -235,6 +235,7 @@ def read(
     image_slots_BxL,
     image_tokens_MxD,
     positions_BxLxA=None,
+    last_only: bool = False,
 ) -> Reading:
     """Reads further tokens of every row: a prefill, or a next turn.
 
@@ -245,6 +246,8 @@ def read(
       image_slots_BxL, image_tokens_MxD: as in `forward`.
       positions_BxLxA: int32, of the rotary embedding; None to count on from
         what the row holds, images being squares of one size.
+      last_only: whether only `hidden` [B, 1, D] of each row's last token is
+        wanted.
     """
     length = tokens_BxL.shape[1]
     offsets = jnp.arange(length)[None]
@@ -263,6 +266,7 @@ def read(
         own = own | same_run(runs, runs)
     if window:
         local = Masks(own & (back < window))
+    wanted = jnp.maximum(new_B - 1, 0) if last_only else None
     masks, past = Masks(own), ()
     if cache is not None:
         past = (cache.layers,)
@@ -275,7 +279,7 @@ def read(
         tokens_BxL,
         image_slots_BxL,
         image_tokens_MxD,
-        Places(positions_BxLxA, masks, local),
+        Places(positions_BxLxA, masks, local, wanted),
         past,
         method=VLM.decode,
     )

@@ -106,6 +106,9 @@ class Engine:
             static_argnums=(0, 1),
             out_shardings=self._laid_out,
         )
+        self._grow = jax.jit(
+            sessions.grow, static_argnums=1, out_shardings=self._laid_out
+        )
         self._encode = shard(
             functools.partial(vlm.encode_images, config),
             (whole, rows),
@@ -129,6 +132,15 @@ class Engine:
                 "groups of them that share a model."
             )
         return self._init(rows, capacity)
+
+    def grow(self, session, capacity: int) -> sessions.Session:
+        """The conversations with room for `capacity` tokens, if they lack it.
+
+        Attention costs what there is room for.
+        """
+        if capacity <= session.cache.capacity:
+            return session
+        return self._grow(session, capacity)
 
     def encode(self, params, pixels: np.ndarray, chunk: int | None = None):
         """Image tokens [N * T, D] of uint8 [N, H, W, 3], on every device."""
@@ -278,6 +290,7 @@ class Engine:
         """How many programs were compiled so far."""
         compiled = [
             self._init,
+            self._grow,
             self._encode,
             self._admit,
             *self._turns.values(),

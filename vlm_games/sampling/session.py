@@ -15,7 +15,7 @@ from vlm_games.models.config import VLMConfig
 
 # Added to the logits of tokens that must never be sampled.
 FORBIDDEN = -1e9
-PIECE = 16  # tokens of a text that are read at once
+PIECE = 32  # tokens of a text that are read at once
 
 
 @jax.tree_util.register_dataclass
@@ -59,6 +59,11 @@ def init_session(config: VLMConfig, rows: int, capacity: int) -> Session:
     )
 
 
+def grow(session: Session, capacity: int) -> Session:
+    """The same conversations with room for `capacity` tokens."""
+    return Session(caches.grow(session.cache, capacity), session.logits)
+
+
 def read(
     config: VLMConfig, params, session: Session, tokens_BxL, new_B
 ) -> Session:
@@ -71,21 +76,12 @@ def read(
         new_B,
         jnp.full(tokens_BxL.shape, -1, jnp.int32),
         jnp.zeros((1, config.image_token_width), config.compute_dtype),
+        last_only=True,
     )
-    logits = jnp.where(
-        new_B[:, None] > 0,
-        _last_logits(config, params, found.hidden, new_B),
-        session.logits,
-    )
+    logits = vlm.unembed(config, params, found.hidden[:, 0])
+    logits = jnp.where(new_B[:, None] > 0, logits, session.logits)
     cache = caches.append(session.cache, found.new, found.positions, new_B)
     return Session(cache, logits)
-
-
-def _last_logits(config: VLMConfig, params, hidden_BxLxD, new_B):
-    """float32 [B, V], of what follows the last of `new_B` tokens."""
-    last = jnp.maximum(new_B - 1, 0)[:, None, None]
-    hidden = jnp.take_along_axis(hidden_BxLxD, last, axis=1)[:, 0]
-    return vlm.unembed(config, params, hidden)
 
 
 def read_text(
@@ -136,8 +132,9 @@ def admit(
         image_slots_RxL,
         image_tokens_MxD,
         positions_RxLxA,
+        last_only=True,
     )
-    logits = _last_logits(config, params, found.hidden, new_R)
+    logits = vlm.unembed(config, params, found.hidden[:, 0])
     return Session(
         caches.begin(session.cache, rows_R, found.new, found.positions, new_R),
         session.logits.at[rows_R].set(logits, mode="drop"),
