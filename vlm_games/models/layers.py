@@ -29,7 +29,8 @@ class Masks:
     """What L tokens may attend to, bool [B, L, S] each (or broadcast to it).
 
     Attributes:
-      own: S = L, each other. past: what was read before, a mask per part.
+      own: S = L, each other; or, with `Places.step`, what is said now.
+      past: what was read before, a mask per part.
     """
 
     own: jax.Array
@@ -47,12 +48,15 @@ class Places:
       local: of the local blocks; None if there are none.
       wanted: int32 [B], the one token of a row whose output is wanted: the
         last block computes no other. None for all.
+      step: int32 scalar, where among what is said now this call's one token
+        goes; None if it joins nothing.
     """
 
     positions: jax.Array
     masks: Masks
     local: Masks | None = None
     wanted: jax.Array | None = None
+    step: jax.Array | None = None
 
     def choose(self, x_BxLxX):
         """The wanted token of each row, [B, 1, X]; or all, [B, L, X]."""
@@ -187,11 +191,12 @@ class Attention(nn.Module):
         """Attends.
 
         Args:
-          past: keys and values read before, as many parts as masks.past has.
+          past: keys and values read before, as many parts as masks.past has;
+            with `places.step` also those of what is said now.
 
         Returns:
           (output [B, L, D] or of what is wanted, (keys [B, G, K, L], values
-          [B, G, L, K])).
+          [B, G, L, K]) of these tokens, or of all that is said now).
         """
         c = self.config
 
@@ -214,6 +219,12 @@ class Attention(nn.Module):
             q = rotary(q, places.choose(places.positions), rope)
             k = rotary(k, places.positions, rope)
         new = k.transpose(0, 2, 3, 1), v.transpose(0, 2, 1, 3)
+        if places.step is not None:
+            *past, said = past
+            new = tuple(
+                jax.lax.dynamic_update_slice_in_dim(old, x, places.step, axis)
+                for old, x, axis in zip(said, new, (3, 2), strict=True)
+            )
         masks = places.local if self.local else places.masks
         parts = [
             (*seen, places.choose(mask))

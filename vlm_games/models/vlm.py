@@ -217,7 +217,8 @@ class Reading:
 
     Attributes:
       hidden: [B, L, D], or [B, 1, D] if no more was wanted; see `unembed`.
-      new: keys and values of the tokens; see `cache.append`.
+      new: keys and values, of these tokens or, of `say`, of all that was said;
+        see `cache.append`.
       positions: int32 [B, L, A], of the tokens.
     """
 
@@ -301,32 +302,31 @@ def say(
       said: keys and values of what they said since; T places, all rows in
         step, of which `step` are filled.
       step: int32 scalar. token_B: int32.
+
+    Returns:
+      a Reading whose `new` is all that was said.
     """
     tokens = token_B[:, None]
     positions = (cache.next_position + step)[:, None, None]
     positions = jnp.broadcast_to(positions, (*tokens.shape, config.axes))
     places = jnp.arange(said[0][1].shape[2])[None, None]
-    own, before, local = jnp.ones((1, 1, 1), bool), places < step, None
+    masks, local = Masks(places <= step, (_held(cache),)), None
     window = config.decoder.window
     if window:
-        back = _back(cache, step[None, None])
+        near = _back(cache, step[None, None]) < window
         local = Masks(
-            own,
-            (
-                _held(cache) & (back < window),
-                before & (step - places < window),
-            ),
+            masks.own & (step - places < window), (_held(cache) & near,)
         )
-    hidden, new = VLM(config).apply(
+    hidden, said = VLM(config).apply(
         {"params": params},
         tokens,
         jnp.full(tokens.shape, -1),
         jnp.zeros((1, config.image_token_width), config.compute_dtype),
-        Places(positions, Masks(own, (_held(cache), before)), local),
+        Places(positions, masks, local, step=step),
         (cache.layers, said),
         method=VLM.decode,
     )
-    return Reading(hidden, new, positions)
+    return Reading(hidden, said, positions)
 
 
 def _held(cache: Cache):

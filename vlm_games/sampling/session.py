@@ -15,7 +15,7 @@ from vlm_games.models.config import VLMConfig
 
 # Added to the logits of tokens that must never be sampled.
 FORBIDDEN = -1e9
-PIECE = 32  # tokens of a text that are read at once
+PIECE = 32  # most tokens of a text that are read at once
 
 
 @jax.tree_util.register_dataclass
@@ -89,9 +89,11 @@ def read_text(
 ) -> Session:
     """As `read`; costs what the longest row needs, not L."""
     rows, length = tokens_BxL.shape
-    if length <= PIECE:
+    pieces = -(-length // PIECE)
+    if pieces == 1:
         return read(config, params, session, tokens_BxL, new_B)
-    tokens = jnp.pad(tokens_BxL, ((0, 0), (0, -length % PIECE)))
+    size = -(-length // pieces)
+    tokens = jnp.pad(tokens_BxL, ((0, 0), (0, pieces * size - length)))
 
     def unread(state):
         start, _ = state
@@ -99,9 +101,9 @@ def read_text(
 
     def read_piece(state):
         start, session = state
-        piece = jax.lax.dynamic_slice(tokens, (0, start), (rows, PIECE))
-        new = jnp.clip(new_B - start, 0, PIECE)
-        return start + PIECE, read(config, params, session, piece, new)
+        piece = jax.lax.dynamic_slice(tokens, (0, start), (rows, size))
+        new = jnp.clip(new_B - start, 0, size)
+        return start + size, read(config, params, session, piece, new)
 
     state = (jnp.int32(0), session)
     return jax.lax.while_loop(unread, read_piece, state)[1]
@@ -187,10 +189,9 @@ def speak(
             words.log_prob + jnp.where(speaks, log_prob, 0.0),
         )
         found = vlm.say(config, params, cache, said, step, token_B)
-        said = _put(said, found.new, step)
         following = vlm.unembed(config, params, found.hidden[:, 0])
         logits = jnp.where(speaks[:, None], following, logits)
-        return step + 1, said, logits, words, done_B | stop_V[token_B]
+        return step + 1, found.new, logits, words, done_B | stop_V[token_B]
 
     silence = Words(
         jnp.zeros((rows, limit), jnp.int32),
@@ -204,15 +205,6 @@ def speak(
     positions = cache.next_position[:, None] + jnp.arange(limit)
     cache = caches.append(cache, said, positions[..., None], words.count)
     return Session(cache, logits), words
-
-
-def _put(said: caches.Layers, new: caches.Layers, step) -> caches.Layers:
-    """`said` with the keys and values of one more token of all rows."""
-    put = jax.lax.dynamic_update_slice_in_dim
-    return tuple(
-        (put(k, new_k, step, axis=3), put(v, new_v, step, axis=2))
-        for (k, v), (new_k, new_v) in zip(said, new, strict=True)
-    )
 
 
 def draw(keys_B):
