@@ -70,7 +70,7 @@ class Engine:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=open(folder / f"{name}.log", "wb"),
-            env={**os.environ, **environment(module)},
+            env={**os.environ, **environment()},
             text=True,
         )
         self._log = folder / f"{name}.log"
@@ -96,13 +96,14 @@ class Engine:
         return json.loads(line)
 
 
-def environment(module: str) -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Variables of an engine's process: no hub, all cores, as advised."""
-    offline = {"HF_HUB_OFFLINE": "1"}
-    if module != "vllm":
-        return offline
     cores = sorted(os.sched_getaffinity(0))
-    return offline | {
+    return {
+        "HF_HUB_OFFLINE": "1",
+        # A device per core: games are split over them.
+        "JAX_NUM_CPU_DEVICES": str(len(cores)),
+        "XLA_FLAGS": "--xla_cpu_enable_concurrency_optimized_scheduler=false",
         "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores)),
         "VLLM_CPU_KVCACHE_SPACE": "2",
         "VLLM_NO_USAGE_STATS": "1",

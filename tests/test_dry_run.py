@@ -87,9 +87,9 @@ def test_a_session_takes_the_bytes_that_are_allocated(config):
 
     session = init_session(config, 3, 40)
     assert memory.session_bytes(config, 3, 40) == nbytes(session)
-    logits = 4 * 3 * config.vocab_size
+    logits, pending = 4 * 3 * config.vocab_size, 4 * 3
     cache = nbytes(init_cache(config, 3, 40))
-    assert memory.session_bytes(config, 3, 40) == cache + logits
+    assert memory.session_bytes(config, 3, 40) == cache + logits + pending
 
 
 def test_split_params_and_caches_take_their_share(config, params):

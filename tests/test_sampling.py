@@ -247,7 +247,7 @@ def test_words_that_reach_the_limit_are_not_stopped(talker):
     )
     assert words.count.tolist() == [LIMIT] * 4
     assert not words.stopped.any()
-    assert session.cache.length.tolist() == [LIMIT] * 4
+    assert session.length.tolist() == [LIMIT] * 4
 
 
 def test_silent_rows_are_left_as_they_are(talker):
@@ -261,7 +261,7 @@ def test_silent_rows_are_left_as_they_are(talker):
         active=jnp.array([True, False, True, False]),
     )
     assert words.count.tolist() == [LIMIT, 0, LIMIT, 0]
-    assert session.cache.length.tolist() == [LIMIT, 0, LIMIT, 0]
+    assert session.length.tolist() == [LIMIT, 0, LIMIT, 0]
     np.testing.assert_array_equal(session.logits[1], logits)
     assert words.log_prob[1] == 0
 

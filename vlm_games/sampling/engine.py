@@ -19,7 +19,6 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from vlm_games.models import cache as caches
 from vlm_games.models import vlm
 from vlm_games.models.cache import Cache
 from vlm_games.models.config import VLMConfig
@@ -93,7 +92,9 @@ class Engine:
         split = NamedSharding(mesh, rows)
         # Of keys and values a device holds its own heads.
         heads = NamedSharding(mesh, P(DATA, TENSOR))
-        self._laid_out = sessions.Session(Cache(heads, split, split), split)
+        self._laid_out = sessions.Session(
+            Cache(heads, split, split), split, split
+        )
 
         def shard(function, in_specs, donate, laid_out):
             mapped = shard_batch(function, mesh, in_specs, rows)
@@ -260,9 +261,7 @@ class Engine:
             def row_key(row, turn):
                 return jax.random.fold_in(jax.random.fold_in(key, row), turn)
 
-            session = dataclasses.replace(
-                session, cache=caches.rollback(session.cache, keep)
-            )
+            session = sessions.rollback(session, keep)
             session = sessions.read_text(
                 config, params, session, tokens, lengths
             )

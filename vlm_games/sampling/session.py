@@ -15,7 +15,7 @@ from vlm_games.models.config import VLMConfig
 
 # Added to the logits of tokens that must never be sampled.
 FORBIDDEN = -1e9
-PIECE = 32  # most tokens of a text that are read at once
+PIECE = 33  # most tokens of a text read at once: 32, and what is pending
 
 
 @jax.tree_util.register_dataclass
@@ -24,12 +24,22 @@ class Session:
     """B conversations.
 
     Attributes:
-      cache: all that was read and said so far.
-      logits: float32 [B, V], of the token that would come next.
+      cache: all that was read and said so far, but for `pending`.
+      logits: float32 [B, V], of the token that would come next; not those of
+        rows with a pending token.
+      pending: int32 [B], the token said last, which the row reads before all
+        else; -1 if none. Most words end with a token that nothing follows, and
+        many rows are taken back behind it before they read on.
     """
 
     cache: caches.Cache
     logits: jax.Array
+    pending: jax.Array
+
+    @property
+    def length(self) -> jax.Array:
+        """int32 [B], tokens read and said."""
+        return self.cache.length + (self.pending >= 0)
 
 
 @jax.tree_util.register_dataclass
@@ -56,12 +66,24 @@ def init_session(config: VLMConfig, rows: int, capacity: int) -> Session:
     return Session(
         caches.init_cache(config, rows, capacity),
         jnp.zeros((rows, config.vocab_size), jnp.float32),
+        jnp.full((rows,), -1, jnp.int32),
     )
 
 
 def grow(session: Session, capacity: int) -> Session:
     """The same conversations with room for `capacity` tokens."""
-    return Session(caches.grow(session.cache, capacity), session.logits)
+    cache = caches.grow(session.cache, capacity)
+    return dataclasses.replace(session, cache=cache)
+
+
+def rollback(session: Session, length_B) -> Session:
+    """Forgets every token of row b at or after `length_B[b]`."""
+    kept = length_B > session.cache.length
+    return dataclasses.replace(
+        session,
+        cache=caches.rollback(session.cache, length_B),
+        pending=jnp.where(kept, session.pending, -1),
+    )
 
 
 def read(
@@ -81,13 +103,21 @@ def read(
     logits = vlm.unembed(config, params, found.hidden[:, 0])
     logits = jnp.where(new_B[:, None] > 0, logits, session.logits)
     cache = caches.append(session.cache, found.new, found.positions, new_B)
-    return Session(cache, logits)
+    return dataclasses.replace(session, cache=cache, logits=logits)
 
 
 def read_text(
     config: VLMConfig, params, session: Session, tokens_BxL, new_B
 ) -> Session:
-    """As `read`; costs what the longest row needs, not L."""
+    """As `read`, after what is pending; costs what the longest row needs."""
+    waits = session.pending >= 0
+    later = jnp.concatenate([session.pending[:, None], tokens_BxL], axis=1)
+    at_once = jnp.pad(tokens_BxL, ((0, 0), (0, 1)))
+    tokens_BxL = jnp.where(waits[:, None], later, at_once)
+    new_B = new_B + waits
+    session = dataclasses.replace(
+        session, pending=jnp.full_like(session.pending, -1)
+    )
     rows, length = tokens_BxL.shape
     pieces = -(-length // PIECE)
     if pieces == 1:
@@ -140,6 +170,7 @@ def admit(
     return Session(
         caches.begin(session.cache, rows_R, found.new, found.positions, new_R),
         session.logits.at[rows_R].set(logits, mode="drop"),
+        session.pending.at[rows_R].set(-1, mode="drop"),
     )
 
 
@@ -157,7 +188,10 @@ def speak(
     """Every active row says words until a stop token or `limit` tokens.
 
     Token t of a row is drawn from its own key folded with t, so that no row
-    depends on its neighbours. All that is said enters the cache.
+    depends on its neighbours. All that is said enters the cache, the last token
+    as what is pending.
+
+    Nothing may be pending when it begins; see `read_text`.
 
     Args:
       active_B: bool, rows that speak; others are left as they are.
@@ -170,17 +204,12 @@ def speak(
     """
     rows, cache = active_B.shape[0], session.cache
 
-    def going(state):
-        step, *_, done_B = state
-        return (step < limit) & ~jnp.all(done_B)
-
-    def say(state):
-        step, said, logits, words, done_B = state
-        allowed = jnp.where(forbidden_BxV, FORBIDDEN, logits)
+    def choose(step, logits, words, done_B):
+        logits = jnp.where(forbidden_BxV, FORBIDDEN, logits)
         token_B = draw(jax.vmap(jax.random.fold_in, (0, None))(keys_B, step))(
-            allowed, temperature
+            logits, temperature
         )
-        log_prob = jax.nn.log_softmax(allowed)[jnp.arange(rows), token_B]
+        log_prob = jax.nn.log_softmax(logits)[jnp.arange(rows), token_B]
         speaks = ~done_B
         words = Words(
             words.tokens.at[:, step].set(jnp.where(speaks, token_B, 0)),
@@ -188,10 +217,17 @@ def speak(
             words.stopped | (speaks & stop_V[token_B]),
             words.log_prob + jnp.where(speaks, log_prob, 0.0),
         )
-        found = vlm.say(config, params, cache, said, step, token_B)
-        following = vlm.unembed(config, params, found.hidden[:, 0])
-        logits = jnp.where(speaks[:, None], following, logits)
-        return step + 1, found.new, logits, words, done_B | stop_V[token_B]
+        return step + 1, token_B, words, done_B | stop_V[token_B]
+
+    def going(state):
+        (step, *_, done_B), _ = state
+        return (step < limit) & ~jnp.all(done_B)
+
+    def go_on(state):
+        (step, token_B, words, done_B), said = state
+        found = vlm.say(config, params, cache, said, step - 1, token_B)
+        logits = vlm.unembed(config, params, found.hidden[:, 0])
+        return choose(step, logits, words, done_B), found.new
 
     silence = Words(
         jnp.zeros((rows, limit), jnp.int32),
@@ -199,12 +235,18 @@ def speak(
         jnp.zeros((rows,), bool),
         jnp.zeros((rows,), jnp.float32),
     )
+    first = choose(jnp.int32(0), session.logits, silence, ~active_B)
     said = caches.init_layers(config, rows, limit)
-    state = (jnp.int32(0), said, session.logits, silence, ~active_B)
-    _, said, logits, words, _ = jax.lax.while_loop(going, say, state)
+    (_, _, words, _), said = jax.lax.while_loop(going, go_on, (first, said))
     positions = cache.next_position[:, None] + jnp.arange(limit)
-    cache = caches.append(cache, said, positions[..., None], words.count)
-    return Session(cache, logits), words
+    before = jnp.maximum(words.count - 1, 0)
+    last = jnp.take_along_axis(words.tokens, before[:, None], axis=1)[:, 0]
+    session = Session(
+        caches.append(cache, said, positions[..., None], before),
+        session.logits,
+        jnp.where(words.count > 0, last, session.pending),
+    )
+    return session, words
 
 
 def draw(keys_B):
