@@ -9,13 +9,17 @@ from reference import common
 
 from vlm_games.base_model import load_base
 from vlm_games.data.examples import IMAGE
+from vlm_games.data.tokenizer import Tokenizer
 from vlm_games.games.chat_prompts import chat_prompts
+from vlm_games.games.play import handover
 from vlm_games.games.prompts import parse_move
 from vlm_games.hub import chat, processors
 from vlm_games.hub.family import find_family
 from vlm_games.hub.pretrained import load_pretrained
 from vlm_games.models import vlm
 from vlm_games.models.mesh import make_mesh
+from vlm_games.sampling.handover import hand_over
+from vlm_games.sampling.session import Words
 
 NAMES = sorted(p.name for p in common.FOLDER.iterdir())
 
@@ -106,6 +110,25 @@ def test_moves_said_in_the_prompts_words_are_read(spoken):
     assert opening.endswith(p.reply)
     assert opening.count(IMAGE) == 3
     assert prompts.hear("red", True).startswith(p.again)
+
+
+def test_a_question_is_handed_over_as_it_would_be_written(spoken):
+    prompts = chat_prompts(
+        **dataclasses.asdict(spoken.parts), image=spoken.family.image_text
+    )
+    hf = spoken.processor.tokenizer
+    image_id = hf.convert_tokens_to_ids(IMAGE)
+    tokenizer = Tokenizer(hf, image_id, 0, hf.eos_token_id, 0)
+    how = handover(tokenizer, prompts, cut=True)
+    words = spoken.ids(prompts.speak("it is big", f"{prompts.ask} is it red?"))
+    end = len(words) - len(spoken.ids(prompts.end))
+    said = Words(
+        np.array([words[:end]]), np.array([end]), np.array([False]), np.zeros(1)
+    )
+    found = hand_over(said, np.array([True]), how)
+    ids, lengths = found.ids
+    written = spoken.ids(prompts.question_only("is it red?"))
+    assert ids[0, : lengths[0]].tolist() == written
 
 
 def test_braces_in_a_template_are_kept():

@@ -14,7 +14,7 @@ import pytest
 
 from vlm_games.data.packing import encode
 from vlm_games.games.play import Role, Table
-from vlm_games.games.prompts import Prompts
+from vlm_games.games.prompts import Move, Prompts
 from vlm_games.games.protocol import GameSettings, GameSpec
 from vlm_games.methods import choose
 from vlm_games.models.mesh import make_mesh, place
@@ -220,6 +220,36 @@ def with_noise(role: Role, images) -> Role:
     sharding = role.image_tokens.sharding
     tokens = tokens.reshape(role.image_tokens.shape)
     return Role(role.params, jax.device_put(tokens, sharding))
+
+
+def test_the_host_waits_once_a_turn(players, specs, monkeypatch):
+    """Games in step: as many waits as the longest has turns, and a last."""
+    waits, device_get = [], jax.device_get
+    engine = Engine(players.engine.config, players.engine.mesh)
+    table = Table(engine, players.tokenizer, PROMPTS, RULES, SIZE)
+
+    def counted(tree):
+        waits.append(tree)
+        return device_get(tree)
+
+    monkeypatch.setattr(jax, "device_get", counted)
+    with jax.transfer_guard_device_to_host("disallow"):
+        games = list(table.play(players.role, players.role, specs[:16], SEED))
+    longest = max(len(game.exchanges) for game in games)
+    assert longest == RULES.turns
+    assert len(waits) == longest + 1
+
+
+def test_a_question_that_begins_twice_aborts_the_game(players):
+    table = players.table()
+    words = np.array([players.tokenizer.encode("ask red . ask is it red ?")])
+    asking = types.SimpleNamespace(first=np.array([1]), count=np.array([7]))
+    said = types.SimpleNamespace(tokens=words)
+    move = Move("ask red", "is it red ?")
+    found = table._check_question(said, asking, 0, move)
+    assert found.fault == "where the question begins is not clear"
+    asking = types.SimpleNamespace(first=np.array([4]), count=np.array([4]))
+    assert table._check_question(said, asking, 0, move) == move
 
 
 def test_the_describer_sees_the_target_alone(players, specs, greedy):

@@ -266,6 +266,19 @@ def test_silent_rows_are_left_as_they_are(talker):
     assert words.log_prob[1] == 0
 
 
+@pytest.mark.parametrize("devices", [1, "4 x 2"])
+def test_rows_that_grow_say_the_same(engines, pixels, devices):
+    engine, params = engines[devices]
+    small = opened(engine, params, pixels)
+    large = engine.grow(opened(engine, params, pixels), CAPACITY + 24)
+    assert large.cache.capacity == CAPACITY + 24
+    assert engine.grow(large, CAPACITY) is large
+    for said in (None, SECOND):
+        small, words = say(engine, params, small, said)
+        large, others = say(engine, params, large, said)
+        assert as_lists(words) == as_lists(others)
+
+
 def test_draws_follow_the_softmax_at_the_temperature():
     logits, n = jnp.log(jnp.array([0.5, 0.3, 0.2])), 4000
     keys = jax.random.split(jax.random.key(0), n)

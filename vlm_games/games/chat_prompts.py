@@ -7,6 +7,7 @@ replace any of it (`config.prompts`).
 from vlm_games.data.examples import IMAGE
 from vlm_games.games.prompts import Prompts
 
+ASK = "Question:"
 RULES = (
     "We play a game. You see several numbered images; I have chosen one of "
     "them and answer your questions about it. Find out which it is. You may "
@@ -41,14 +42,15 @@ def chat_prompts(
     start, see, reply, again = map(_plain, (start, see, reply, again))
     picture = _plain(image).replace(IMAGE, "{image}")
     return Prompts(
-        describer=f"{see}{picture}\n{{question}} "
+        # Behind `ask` as when the Guesser said it: the same tokens.
+        describer=f"{see}{picture}\n{ASK} {{question}} "
         f"Answer in one or two words.{reply}",
         opening=start + RULES,
         candidate=f"Image {{number}}: {picture}\n",
         cue=MOVE + reply,
         last_cue=LAST_MOVE + reply,
         answer=f"{again}The answer is: {{answer}}.",
-        ask="Question:",
+        ask=ASK,
         guess="Guess:",
         summary_end="\n",
         end=end,
