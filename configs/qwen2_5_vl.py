@@ -64,6 +64,6 @@ def get_config(hardware: str = "gpu-80gb") -> ml_collections.ConfigDict:
     c.base = "Qwen/Qwen2.5-VL-7B-Instruct"
     c.shape = "models/qwen2.5-vl-7b.json"
     c.image_size = 336  # 12 x 12 image tokens of 28 pixels; any multiple of 28
-    c.train.lengths.describer = 704
+    c.train.lengths.describer = 736
     c.train.lengths.guesser = 1728
     return c

@@ -63,6 +63,6 @@ def get_config(hardware: str = "gpu-80gb") -> ml_collections.ConfigDict:
     c.base = "Qwen/Qwen2-VL-2B-Instruct"
     c.shape = "models/qwen2-vl-2b.json"
     c.image_size = 336  # 12 x 12 image tokens of 28 pixels; any multiple of 28
-    c.train.lengths.describer = 704
+    c.train.lengths.describer = 736
     c.train.lengths.guesser = 1728
     return c

@@ -62,6 +62,6 @@ def get_config(hardware: str = "gpu-80gb") -> ml_collections.ConfigDict:
     c = runpy.run_path(str(public))["build"](FITS, hardware)
     c.base = "HuggingFaceTB/SmolVLM-256M-Instruct"
     c.shape = "models/smolvlm-256m.json"
-    c.train.lengths.describer = 640
+    c.train.lengths.describer = 672
     c.train.lengths.guesser = 1472
     return c

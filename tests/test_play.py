@@ -242,13 +242,15 @@ def test_the_host_waits_once_a_turn(players, specs, monkeypatch):
 
 def test_a_question_that_begins_twice_aborts_the_game(players):
     table = players.table()
-    words = np.array([players.tokenizer.encode("ask red . ask is it red ?")])
-    asking = types.SimpleNamespace(first=np.array([1]), count=np.array([7]))
+    words = np.array(
+        [players.tokenizer.encode("ask red . ask is there a ring ?")]
+    )
+    asking = types.SimpleNamespace(first=np.array([1]), count=np.array([8]))
     said = types.SimpleNamespace(tokens=words)
-    move = Move("ask red", "is it red ?")
+    move = Move("ask red", "is there a ring ?")
     found = table._check_question(said, asking, 0, move)
     assert found.fault == "where the question begins is not clear"
-    asking = types.SimpleNamespace(first=np.array([4]), count=np.array([4]))
+    asking = types.SimpleNamespace(first=np.array([4]), count=np.array([5]))
     assert table._check_question(said, asking, 0, move) == move
 
 

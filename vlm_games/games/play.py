@@ -126,9 +126,11 @@ class Table:
         rows = self.settings.slots
         sampling = Sampling(self._forbidden, seed)
         most, describer_room = self._capacity
-        guesser_room = min(most, round_up(self._opening_length, ROOM))
+        guesser_room = round_up(self._opening_length, ROOM)
+        if most <= 2 * ROOM:  # little enough not to compile two sizes for it
+            guesser_room = most
         sessions = [
-            self.engine.init(rows, guesser_room),
+            self.engine.init(rows, min(guesser_room, most)),
             self.engine.init(rows, describer_room),
         ]
         seats: list[Seat | None] = [None] * rows

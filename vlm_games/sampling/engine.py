@@ -107,8 +107,11 @@ class Engine:
             static_argnums=(0, 1),
             out_shardings=self._laid_out,
         )
+        # A function of its own, or `compilations` would count other engines'.
         self._grow = jax.jit(
-            sessions.grow, static_argnums=1, out_shardings=self._laid_out
+            functools.partial(sessions.grow),
+            static_argnums=1,
+            out_shardings=self._laid_out,
         )
         self._encode = shard(
             functools.partial(vlm.encode_images, config),
