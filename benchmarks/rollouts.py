@@ -25,7 +25,7 @@ from engines import work as works
 
 from vlm_games.base_model import load_base
 from vlm_games.data.images import RenderedSource
-from vlm_games.games.play import handover, opening
+from vlm_games.games.layout import handover, opening
 from vlm_games.games.prompts import SLOT
 from vlm_games.games.protocol import GameSettings
 from vlm_games.models.mesh import make_mesh

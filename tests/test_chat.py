@@ -11,7 +11,7 @@ from vlm_games.base_model import load_base
 from vlm_games.data.examples import IMAGE
 from vlm_games.data.tokenizer import Tokenizer
 from vlm_games.games.chat_prompts import chat_prompts
-from vlm_games.games.play import handover
+from vlm_games.games.layout import handover
 from vlm_games.games.prompts import parse_move
 from vlm_games.hub import chat, processors
 from vlm_games.hub.family import find_family

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vlm_games.data.tokenizer import word_tokenizer
-from vlm_games.games.play import handover
+from vlm_games.games.layout import handover
 from vlm_games.games.prompts import Prompts, prompt_words
 from vlm_games.sampling.handover import HandOver, hand_over
 from vlm_games.sampling.session import Words

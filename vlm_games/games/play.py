@@ -9,7 +9,7 @@ game has ended takes the next game between turns.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
@@ -17,6 +17,12 @@ import numpy as np
 from vlm_games.data.examples import Example, read
 from vlm_games.data.packing import encode
 from vlm_games.data.tokenizer import Tokenizer
+from vlm_games.games.layout import (
+    capacities,
+    handover,
+    opening,
+    pad_prompts,
+)
 from vlm_games.games.prompts import Move, Prompts, parse_move
 from vlm_games.games.protocol import (
     Exchange,
@@ -25,14 +31,12 @@ from vlm_games.games.protocol import (
     PlayedGame,
 )
 from vlm_games.sampling.engine import Engine, Sampling, pad, round_up
-from vlm_games.sampling.handover import HandOver
 
 KEEP_ALL = 1 << 30
 # Turn ids of the two roles' draws: 2 t and 2 t + 1 in turn t.
 GUESSER, DESCRIBER = 0, 1
 # Kinds of row, for the words that they may not say.
 MAY_GUESS, MUST_ASK = 0, 1
-LENGTHS = 16  # prompts, and rows of a cache, are a multiple of it
 ROOM = 128  # while a game is young, its row is a multiple of this
 
 
@@ -182,7 +186,7 @@ class Table:
                 (describer, seen, self._trunk_length),
             ]
         ):
-            ids, slots = _pad_prompts(prompts, length)
+            ids, slots = pad_prompts(prompts, length)
             sessions[i] = self.engine.admit(
                 role.params, sessions[i], rows, ids, slots, role.image_tokens
             )
@@ -384,77 +388,3 @@ class Table:
 
     def _turn_ids(self, seats, role: int) -> list[int]:
         return [0 if s is None else 2 * len(s.exchanges) + role for s in seats]
-
-
-def handover(tokenizer: Tokenizer, prompts: Prompts, cut: bool) -> HandOver:
-    """How the Guesser's question becomes what the Describer reads."""
-    end = prompts.summary_end
-    marks = {
-        found
-        for before in ("", end, f"{end} ")
-        if (found := _last_tokens(tokenizer, before, prompts.ask)) is not None
-    }
-    if not marks:
-        raise ValueError(
-            f"config.prompts.ask={prompts.ask!r}: the tokenizer does not give "
-            "it back as it was."
-        )
-    # A question brings the space before it along.
-    before, after = prompts.question_frame()
-    return HandOver(
-        tuple(sorted(marks)),
-        tokenizer.encode(before.rstrip(" ")),
-        tokenizer.encode(after),
-        cut,
-    )
-
-
-def _last_tokens(tokenizer: Tokenizer, before: str, words: str):
-    """The fewest last tokens of `before + words` that hold all the words."""
-    ids = tokenizer.encode(before + words)
-    ends = (ids[len(ids) - count :] for count in range(len(ids) + 1))
-    return next((x for x in ends if tokenizer.decode(x).endswith(words)), None)
-
-
-def opening(prompts: Prompts, settings: GameSettings, images: int) -> str:
-    """What the Guesser reads before its first words."""
-    shown = prompts.open_game(images, settings.style)
-    return prompts.gap.join([shown, prompts.next_cue(False)])
-
-
-def capacities(
-    prompts: Prompts,
-    settings: GameSettings,
-    images: int,
-    length: Callable[[str, int], int],
-) -> tuple[int, int]:
-    """Tokens that a row of the Guesser's and of the Describer's cache holds.
-
-    Args:
-      images: in a game. length: tokens of a text with so many images in it.
-    """
-    hear = max(length(prompts.hear("", last), 0) for last in (False, True))
-    hear += settings.answer_tokens
-    turn = settings.guesser_tokens + hear + 4
-    start = length(opening(prompts, settings, images), images)
-    asked = length(prompts.question_only(""), 0) + 4
-    asked += settings.guesser_tokens + settings.answer_tokens
-    questions = settings.turns if settings.remember else 1
-    return (
-        round_up(start + (settings.turns + 1) * turn, LENGTHS),
-        round_up(
-            length(prompts.describer_trunk(), 1) + questions * asked, LENGTHS
-        ),
-    )
-
-
-def _pad_prompts(prompts, length: int):
-    """Openings, or None for empty places, to padded ids and slots."""
-    shape = (len(prompts), round_up(length, LENGTHS))
-    ids, slots = np.zeros(shape, np.int32), np.full(shape, -1, np.int32)
-    lengths = np.zeros(len(prompts), np.int32)
-    for row, prompt in enumerate(prompts):
-        if prompt is not None:
-            lengths[row] = len(prompt[0])
-            ids[row, : lengths[row]], slots[row, : lengths[row]] = prompt
-    return (ids, lengths), slots

@@ -17,9 +17,10 @@ import flax.traverse_util
 import jax
 
 from vlm_games.games import answer
+from vlm_games.games.layout import LENGTHS
 from vlm_games.planning import memory
 from vlm_games.planning.plan import Plan
-from vlm_games.sampling.engine import bucket
+from vlm_games.sampling.engine import bucket, round_up
 from vlm_games.training import lora, step
 
 GIB = 2**30
@@ -121,15 +122,20 @@ def caches(plan: Plan) -> list[Row]:
     return [
         Row(f"Guesser's cache: {rows} x {sizes[0]} tokens", each[0]),
         Row(f"Describer's cache: {rows} x {sizes[1]} tokens", each[1]),
-        *admission(plan, rows, plan.opening(), sizes[0], max(each)),
+        *admission(
+            plan, rows, round_up(plan.opening(), LENGTHS), sizes[0], max(each)
+        ),
     ]
 
 
 def admission(plan: Plan, rows: int, read: int, keys: int, held: int):
-    """A copy of the rows that are filled, and one block that reads."""
-    read, dtype = bucket(read), plan.model.compute_dtype
+    """A copy of the rows, as they are filled or grow; a block that reads."""
     block = memory.read_block(
-        plan.model.decoder, dtype, rows * read, keys, plan.tensor
+        plan.model.decoder,
+        plan.model.compute_dtype,
+        rows * read,
+        keys,
+        plan.tensor,
     )
     return [
         Row("games being admitted: a copy of the cache", held),
@@ -141,8 +147,8 @@ def play_rows(plan: Plan) -> list[Row]:
     """While games are played, or images encoded for them if that is more."""
     rows = caches(plan)
     if plan.settings.questions:  # of a list: asked in rounds, without a table
-        read = plan.longest()["describer"]
-        size = bucket(read) + plan.settings.answer_tokens
+        read = bucket(plan.longest()["describer"])
+        size = read + plan.settings.answer_tokens
         held = memory.session_bytes(plan.model, answer.ROWS, size, plan.tensor)
         rows = [
             Row(f"Describer's cache: {answer.ROWS} x {size} tokens", held),

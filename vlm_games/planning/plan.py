@@ -10,7 +10,7 @@ import jax
 from vlm_games.base_model import SHIPPED, with_image_size
 from vlm_games.data.tokenizer import load_tokenizer
 from vlm_games.games.chat_prompts import chat_prompts
-from vlm_games.games.play import capacities, opening
+from vlm_games.games.layout import capacities, opening
 from vlm_games.games.prompts import Prompts
 from vlm_games.games.protocol import GameSettings
 from vlm_games.hub import processors, weights

@@ -1,0 +1,87 @@
+"""What both roles read, laid out: openings, questions handed over, room."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from vlm_games.data.tokenizer import Tokenizer
+from vlm_games.games.prompts import Prompts
+from vlm_games.games.protocol import GameSettings
+from vlm_games.sampling.engine import round_up
+from vlm_games.sampling.handover import HandOver
+
+LENGTHS = 16  # prompts, and rows of a cache, are a multiple of it
+
+
+def opening(prompts: Prompts, settings: GameSettings, images: int) -> str:
+    """What the Guesser reads before its first words."""
+    shown = prompts.open_game(images, settings.style)
+    return prompts.gap.join([shown, prompts.next_cue(False)])
+
+
+def capacities(
+    prompts: Prompts,
+    settings: GameSettings,
+    images: int,
+    length: Callable[[str, int], int],
+) -> tuple[int, int]:
+    """Tokens that a row of the Guesser's and of the Describer's cache holds.
+
+    Args:
+      images: in a game. length: tokens of a text with so many images in it.
+    """
+    hear = max(length(prompts.hear("", last), 0) for last in (False, True))
+    hear += settings.answer_tokens
+    turn = settings.guesser_tokens + hear + 4
+    start = length(opening(prompts, settings, images), images)
+    asked = length(prompts.question_only(""), 0) + 4
+    asked += settings.guesser_tokens + settings.answer_tokens
+    questions = settings.turns if settings.remember else 1
+    return (
+        round_up(start + (settings.turns + 1) * turn, LENGTHS),
+        round_up(
+            length(prompts.describer_trunk(), 1) + questions * asked, LENGTHS
+        ),
+    )
+
+
+def pad_prompts(prompts, length: int):
+    """Openings, or None for empty places, to padded ids and slots."""
+    shape = (len(prompts), round_up(length, LENGTHS))
+    ids, slots = np.zeros(shape, np.int32), np.full(shape, -1, np.int32)
+    lengths = np.zeros(len(prompts), np.int32)
+    for row, prompt in enumerate(prompts):
+        if prompt is not None:
+            lengths[row] = len(prompt[0])
+            ids[row, : lengths[row]], slots[row, : lengths[row]] = prompt
+    return (ids, lengths), slots
+
+
+def handover(tokenizer: Tokenizer, prompts: Prompts, cut: bool) -> HandOver:
+    """How the Guesser's question becomes what the Describer reads."""
+    end = prompts.summary_end
+    marks = {
+        found
+        for before in ("", end, f"{end} ")
+        if (found := _last_tokens(tokenizer, before, prompts.ask)) is not None
+    }
+    if not marks:
+        raise ValueError(
+            f"config.prompts.ask={prompts.ask!r}: the tokenizer does not give "
+            "it back as it was."
+        )
+    # A question brings the space before it along.
+    before, after = prompts.question_frame()
+    return HandOver(
+        tuple(sorted(marks)),
+        tokenizer.encode(before.rstrip(" ")),
+        tokenizer.encode(after),
+        cut,
+    )
+
+
+def _last_tokens(tokenizer: Tokenizer, before: str, words: str):
+    """The fewest last tokens of `before + words` that hold all the words."""
+    ids = tokenizer.encode(before + words)
+    ends = (ids[len(ids) - count :] for count in range(len(ids) + 1))
+    return next((x for x in ends if tokenizer.decode(x).endswith(words)), None)
