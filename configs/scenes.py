@@ -30,6 +30,10 @@ def get_config() -> ml_collections.ConfigDict:
     c.encode_images = 256  # images encoded at once, on all devices together
     c.score_rows = 64  # texts scored at once, per model on the mesh
 
+    # Steps to profile, as "main/1/play/0" (arm, round, shard of games) or
+    # "main/1/train/5", for TensorBoard and Perfetto, under workdir/profile.
+    c.profile = ()
+
     c.mesh = ml_collections.ConfigDict()  # see models.mesh
     c.mesh.tensor = 1  # devices that share a model
 
@@ -39,6 +43,8 @@ def get_config() -> ml_collections.ConfigDict:
     c.play.guess = "spoken"  # or likelihood: the listener takes the likeliest
     c.play.guesser_temperature = 0.7
     c.play.describer_temperature = 0.5
+    c.play.top_k = 0  # draw from the likeliest so many tokens; 0: from all
+    c.play.top_p = 1.0  # and of these from so much of the probability
     c.play.guesser_tokens = 28
     c.play.answer_tokens = 4
     c.play.cut = False  # whether words at their limit are taken as they are

@@ -283,7 +283,7 @@ def test_draws_follow_the_softmax_at_the_temperature():
     logits, n = jnp.log(jnp.array([0.5, 0.3, 0.2])), 4000
     keys = jax.random.split(jax.random.key(0), n)
     for temperature in (1.0, 2.0):
-        drawn = sessions.draw(keys)(jnp.tile(logits, (n, 1)), temperature)
+        drawn = sessions.draw(keys, jnp.tile(logits, (n, 1)), temperature)
         found = np.bincount(drawn, minlength=3) / n
         expected = jax.nn.softmax(logits / temperature)
         np.testing.assert_allclose(found, expected, atol=0.03)
@@ -301,6 +301,29 @@ def drawn(engines, pixels):
         engine, params, session, turn_ids=np.full(ROWS, 3), temperature=1.0
     )
     return as_lists(words)
+
+
+@pytest.mark.parametrize(
+    ("top_k", "top_p", "kept"),
+    [
+        (0, 1.0, {0, 1, 2, 3}),
+        (2, 1.0, {0, 3}),
+        (9, 1.0, {0, 1, 2, 3}),
+        (0, 0.75, {0, 3}),  # 0.5 and 0.3
+        (0, 0.81, {0, 1, 3}),
+        (0, 1e-6, {3}),
+        (3, 0.85, {0, 1, 3}),  # of 0.95: 0.53, 0.32 and 0.16
+        (2, 0.6, {3}),  # of 0.8: 0.63 and 0.38
+    ],
+)
+def test_draws_are_from_what_truncation_keeps(top_k, top_p, kept):
+    logits, n = jnp.log(jnp.array([0.3, 0.15, 0.05, 0.5])), 2000
+    truncation = sessions.Truncation(top_k, top_p)
+    keys = jax.random.split(jax.random.key(1), n)
+    drawn = sessions.draw(
+        keys, jnp.tile(logits, (n, 1)), jnp.float32(1.0), truncation
+    )
+    assert set(np.array(drawn).tolist()) == kept
 
 
 @pytest.mark.parametrize("devices", [8, 1])

@@ -179,8 +179,15 @@ def test_photographs_play_and_a_broken_file_is_reported(tmp_path, cache):
 
 def test_the_papers_recipe_runs(tmp_path, cache):
     settings = ("game.judges=0", "controls=('lost','shuffled')")
+    profiled = ("main/1/play/1", "lost/1/train/2")
+    settings += ("play.top_k=8", "play.top_p=0.9", f"profile={profiled}")
     output = finish(tmp_path, cache, *settings, config="paper")
     assert "shuffled" in output
+    traces = tmp_path.glob("profile/**/*.xplane.pb")
+    assert {
+        p.relative_to(tmp_path).as_posix()[8:].partition("/plugins")[0]
+        for p in traces
+    } == set(profiled)
     path = tmp_path / "arms/main/iter_001/metrics.json"
     assert "views" not in json.loads(path.read_text())["filters"]
 
@@ -191,6 +198,8 @@ def test_the_papers_recipe_runs(tmp_path, cache):
         ("game.filter=sucess", "'success'"),
         ("images=/no/such/folder", "/no/such/folder"),
         ("base=/no/such/model", "no config.json"),
+        ("play.top_p=0", "top_p above 0"),
+        ("profile=('play',)", "main/1/play/0"),
         ("seeed=1", "seed"),
     ],
 )

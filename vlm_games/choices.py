@@ -1,6 +1,7 @@
 """Config fields that take one of several words, checked before the work."""
 
 import difflib
+import re
 
 from vlm_games.games.filters import FILTERS
 from vlm_games.games.image_sets import KINDS
@@ -48,6 +49,18 @@ def check(config) -> None:
             "config.play.questions are asked by nobody: set config.play.guess "
             "to 'likelihood'."
         )
+    if config.play.top_k < 0 or not 0 < config.play.top_p <= 1:
+        raise ValueError(
+            f"config.play.top_k={config.play.top_k} and top_p="
+            f"{config.play.top_p}: top_k is 0 or more, top_p above 0 and at "
+            "most 1."
+        )
+    for step in config.profile:
+        if not re.fullmatch(r"[a-z_]+/[0-9]+/(play|train)/[0-9]+", step):
+            raise ValueError(
+                f"config.profile has {step!r}; a step is such as "
+                "'main/1/play/0' or 'main/1/train/5'."
+            )
     if config.game.filter in ("again", "reshuffled"):
         field = {"again": "repeats", "reshuffled": "reshuffles"}
         field = field[config.game.filter]

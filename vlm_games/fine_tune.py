@@ -183,10 +183,12 @@ def fine_tune(
             number,
         )
         # The last step's loss is read once the next one is on its way.
-        before, (state, metrics) = (
-            metrics,
-            trainer.update(state, frozen, batches, pixels, key),
-        )
+        with run.profiled(f"{arm}/{iteration}/train/{number}") as wait_for:
+            before, (state, metrics) = (
+                metrics,
+                trainer.update(state, frozen, batches, pixels, key),
+            )
+            wait_for(metrics)
         if before is not None:
             check_finite(before, arm, iteration, number - 1)
         run.progress(f"{arm} {iteration}: train", number, c.steps)

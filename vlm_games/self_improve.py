@@ -127,7 +127,8 @@ def play(run: Run, method, arm: str, iteration: int, params) -> list:
         if found is None:
             if prepared is None:
                 prepared = method.prepare(params, iteration)
-            found = method.candidates(params, prepared, iteration, shard)
+            with run.profiled(f"{arm}/{iteration}/play/{shard}"):
+                found = method.candidates(params, prepared, iteration, shard)
             run.workdir.write_shard(owner, iteration, shard, found)
         records += found
     return records

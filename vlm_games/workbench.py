@@ -1,8 +1,10 @@
 """From a config to the things a run works with."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 
+import jax
 import numpy as np
 
 from vlm_games import choices
@@ -78,6 +80,18 @@ class Run:
     @property
     def bench(self):
         return self.setup.bench
+
+    @contextlib.contextmanager
+    def profiled(self, step: str):
+        """Profiles what is done within, if `config.profile` names the step.
+
+        Yields a function: what it is given is waited for, if it is profiled.
+        """
+        if step not in self.config.profile:
+            yield lambda arrays: None
+            return
+        with jax.profiler.trace(self.workdir.root / "profile" / step):
+            yield jax.block_until_ready
 
 
 def build(config) -> Setup:

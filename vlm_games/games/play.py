@@ -31,6 +31,7 @@ from vlm_games.games.protocol import (
     PlayedGame,
 )
 from vlm_games.sampling.engine import Engine, Sampling, pad, round_up
+from vlm_games.sampling.session import Truncation
 
 KEEP_ALL = 1 << 30
 # Turn ids of the two roles' draws: 2 t and 2 t + 1 in turn t.
@@ -128,7 +129,8 @@ class Table:
         if len(scripted) > 1:
             raise ValueError("Scripted and played games do not mix.")
         rows = self.settings.slots
-        sampling = Sampling(self._forbidden, seed)
+        truncation = Truncation(self.settings.top_k, self.settings.top_p)
+        sampling = Sampling(self._forbidden, seed, truncation)
         most, describer_room = self._capacity
         guesser_room = round_up(self._opening_length, ROOM)
         if most <= 2 * ROOM:  # little enough not to compile two sizes for it

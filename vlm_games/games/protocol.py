@@ -14,6 +14,7 @@ class GameSettings:
         it asks all its questions and then takes the image under which the
         answers are likeliest (see `listener`).
       guesser_temperature, describer_temperature: of sampling; 0 is greedy.
+      top_k, top_p: of both roles, see `sampling.session.Truncation`.
       guesser_tokens, answer_tokens: most tokens of one turn of each role.
       cut: whether words that reach their limit count as ended there, instead
         of aborting the game.
@@ -29,6 +30,8 @@ class GameSettings:
     guess: str = "spoken"
     guesser_temperature: float = 1.0
     describer_temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
     guesser_tokens: int = 24
     answer_tokens: int = 4
     cut: bool = False

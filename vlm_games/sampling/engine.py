@@ -70,10 +70,12 @@ class Sampling:
     Attributes:
       forbidden: bool [V], or [K, V] for K kinds of row: tokens never said.
       seed: of all draws; a row's draws come from (seed, row id, turn id).
+      truncation: of what is drawn from.
     """
 
     forbidden: np.ndarray
     seed: tuple[int, ...]
+    truncation: sessions.Truncation = sessions.Truncation()
 
 
 class Engine:
@@ -205,10 +207,11 @@ class Engine:
         Returns:
           (session, Words), the words still on the device.
         """
-        if limit not in self._turns:
-            self._turns[limit] = self._make_turn(limit)
+        kind = limit, sampling.truncation
+        if kind not in self._turns:
+            self._turns[kind] = self._make_turn(*kind)
         tokens, lengths = ids
-        return self._turns[limit](
+        return self._turns[kind](
             params,
             session,
             np.asarray(keep, np.int32),
@@ -239,7 +242,7 @@ class Engine:
             )
         return self._handovers[how](words, active)
 
-    def _make_turn(self, limit: int):
+    def _make_turn(self, limit: int, truncation: sessions.Truncation):
         config = self.config
 
         def turn(
@@ -278,6 +281,7 @@ class Engine:
                 stop,
                 forbidden[kinds],
                 limit,
+                truncation,
             )
 
         rows, whole = P(DATA), P()

@@ -42,6 +42,20 @@ class Session:
         return self.cache.length + (self.pending >= 0)
 
 
+@dataclasses.dataclass(frozen=True)
+class Truncation:
+    """What is drawn from, at temperatures above 0.
+
+    Attributes:
+      top_k: the likeliest so many tokens; 0 for all.
+      top_p: of these the fewest likeliest that hold this share of the
+        probability (arXiv 1904.09751); 1 for all.
+    """
+
+    top_k: int = 0
+    top_p: float = 1.0
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Words:
@@ -184,6 +198,7 @@ def speak(
     stop_V,
     forbidden_BxV,
     limit: int,
+    truncation: Truncation = Truncation(),
 ) -> tuple[Session, Words]:
     """Every active row says words until a stop token or `limit` tokens.
 
@@ -201,14 +216,14 @@ def speak(
       forbidden_BxV: bool, tokens that a row never says (image and special
         tokens).
       limit: T.
+      truncation: of what is drawn from; `Words.log_prob` takes no note of it.
     """
     rows, cache = active_B.shape[0], session.cache
 
     def choose(step, logits, words, done_B):
         logits = jnp.where(forbidden_BxV, FORBIDDEN, logits)
-        token_B = draw(jax.vmap(jax.random.fold_in, (0, None))(keys_B, step))(
-            logits, temperature
-        )
+        keys = jax.vmap(jax.random.fold_in, (0, None))(keys_B, step)
+        token_B = draw(keys, logits, temperature, truncation)
         log_prob = jax.nn.log_softmax(logits)[jnp.arange(rows), token_B]
         speaks = ~done_B
         words = Words(
@@ -249,14 +264,26 @@ def speak(
     return session, words
 
 
-def draw(keys_B):
-    """Returns sample(logits [B, V], temperature) -> int32 [B]."""
+def draw(keys_B, logits_BxV, temperature, truncation=Truncation()):
+    """One token per row, int32 [B]; the likeliest at temperature 0."""
+    scaled = truncate(logits_BxV / jnp.maximum(temperature, 1e-6), truncation)
+    drawn = jax.vmap(jax.random.categorical)(keys_B, scaled)
+    likeliest = jnp.argmax(logits_BxV, axis=-1)
+    return jnp.where(temperature > 0, drawn, likeliest).astype(jnp.int32)
 
-    def sample(logits_BxV, temperature):
-        scaled = logits_BxV / jnp.maximum(temperature, 1e-6)
-        drawn = jax.vmap(jax.random.categorical)(keys_B, scaled)
-        likeliest = jnp.argmax(logits_BxV, axis=-1)
-        chosen = jnp.where(temperature > 0, drawn, likeliest)
-        return chosen.astype(jnp.int32)
 
-    return sample
+def truncate(logits_BxV, truncation: Truncation):
+    """Logits without what is left out; equals of the last one kept stay."""
+    top_k, top_p = truncation.top_k, truncation.top_p
+    if not top_k and top_p >= 1:
+        return logits_BxV
+    descending = -jnp.sort(-logits_BxV, axis=-1)
+    kept = jnp.ones(descending.shape, bool)
+    if top_k:
+        kept &= jnp.arange(descending.shape[-1]) < top_k
+    share = jax.nn.softmax(jnp.where(kept, descending, FORBIDDEN), axis=-1)
+    # A token stays if those before it do not hold top_p by themselves.
+    kept &= jnp.cumsum(share, axis=-1) - share < top_p
+    last = jnp.sum(kept, axis=-1, keepdims=True) - 1
+    least = jnp.take_along_axis(descending, last, axis=-1)
+    return jnp.where(logits_BxV < least, FORBIDDEN, logits_BxV)
