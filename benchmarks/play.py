@@ -77,6 +77,7 @@ class RereadingEngine:
         self.engine, self.config = engine, engine.config
         self.pixels = pixels
         self.shards, self.compilations = engine.shards, engine.compilations
+        self.hand_over = engine.hand_over
 
     def init(self, rows: int, capacity: int) -> Transcript:
         """Empty conversations."""
@@ -99,6 +100,11 @@ class RereadingEngine:
             session.images[row] = found[::per_image] // per_image
         return session
 
+    def grow(self, session, need: int, most: int) -> Transcript:
+        """Room for what will be read and said."""
+        session.scratch = self.engine.grow(session.scratch, need, most)
+        return session
+
     def turn(
         self,
         params,
@@ -112,10 +118,12 @@ class RereadingEngine:
         **kinds,
     ):
         """As Engine.turn; `rest` and `kinds` are passed on."""
+        ids, active = jax.device_get((ids, active))
         for row, (tokens, length) in enumerate(zip(*ids, strict=True)):
             kept = session.ids[row][: keep[row]]
             session.ids[row] = kept + tokens[:length].tolist()
-        self._read_all(params, session, active)
+        if any(active):
+            self._read_all(params, session, active)
         rows = len(session.ids)
         nothing = np.zeros((rows, 8), np.int32), np.zeros(rows, np.int32)
         session.scratch, words = self.engine.turn(

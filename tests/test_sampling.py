@@ -270,9 +270,10 @@ def test_silent_rows_are_left_as_they_are(talker):
 def test_rows_that_grow_say_the_same(engines, pixels, devices):
     engine, params = engines[devices]
     small = opened(engine, params, pixels)
-    large = engine.grow(opened(engine, params, pixels), CAPACITY + 24)
-    assert large.cache.capacity == CAPACITY + 24
-    assert engine.grow(large, CAPACITY) is large
+    large, most = opened(engine, params, pixels), CAPACITY + 24
+    large = engine.grow(large, CAPACITY + 1, most)
+    assert large.cache.capacity == most
+    assert engine.grow(large, CAPACITY, most) is large
     for said in (None, SECOND):
         small, words = say(engine, params, small, said)
         large, others = say(engine, params, large, said)

@@ -30,7 +30,7 @@ from vlm_games.games.protocol import (
     GameSpec,
     PlayedGame,
 )
-from vlm_games.sampling.engine import Engine, Sampling, pad, round_up
+from vlm_games.sampling.engine import ROOM, Engine, Sampling, pad, round_up
 from vlm_games.sampling.session import Truncation
 
 KEEP_ALL = 1 << 30
@@ -38,7 +38,6 @@ KEEP_ALL = 1 << 30
 GUESSER, DESCRIBER = 0, 1
 # Kinds of row, for the words that they may not say.
 MAY_GUESS, MUST_ASK = 0, 1
-ROOM = 128  # while a game is young, its row is a multiple of this
 
 
 @dataclasses.dataclass(frozen=True)
@@ -283,7 +282,7 @@ class Table:
         need = max(s.held for s in seats if s) + self.settings.guesser_tokens
         sessions[0], words = self.engine.turn(
             guesser.params,
-            self._make_room(sessions[0], need),
+            self.engine.grow(sessions[0], need, self._capacity[0]),
             np.full(len(seats), KEEP_ALL),
             pad(ids),
             self._row_ids(seats),
@@ -296,17 +295,6 @@ class Table:
             kinds,
         )
         return words
-
-    def _make_room(self, session, need: int):
-        """The Guesser's session with room for `need` tokens, and not few more.
-
-        Each new size is compiled once, so that it grows in steps.
-        """
-        held = session.cache.capacity
-        if need <= held:
-            return session
-        room = round_up(max(need, held * 5 // 4), ROOM)
-        return self.engine.grow(session, min(room, self._capacity[0]))
 
     def _may_guess(self, seat: Seat) -> bool:
         free = not self._listens and not seat.spec.asks_all

@@ -26,6 +26,7 @@ from vlm_games.models.mesh import DATA, TENSOR, shard_batch
 from vlm_games.sampling import session as sessions
 from vlm_games.sampling.handover import Handed, HandOver, hand_over
 
+ROOM = 128  # a row that may grow has room for a multiple of this
 BUCKETS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
 
@@ -139,14 +140,17 @@ class Engine:
             )
         return self._init(rows, capacity)
 
-    def grow(self, session, capacity: int) -> sessions.Session:
-        """The conversations with room for `capacity` tokens, if they lack it.
+    def grow(self, session, need: int, most: int) -> sessions.Session:
+        """The conversations with room for `need` tokens, and not much more.
 
-        Attention costs what there is room for.
+        Attention costs what there is room for. Each new size is compiled once,
+        so that rooms grow in steps, up to `most`.
         """
-        if capacity <= session.cache.capacity:
+        held = session.cache.capacity
+        if need <= held:
             return session
-        return self._grow(session, capacity)
+        room = round_up(max(need, held * 5 // 4), ROOM)
+        return self._grow(session, min(room, most))
 
     def encode(self, params, pixels: np.ndarray, chunk: int | None = None):
         """Image tokens [N * T, D] of uint8 [N, H, W, 3], on every device."""
