@@ -23,7 +23,7 @@ CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
 encode_images = jax.jit(vlm.encode_images, static_argnums=0)
 forward = jax.jit(vlm.forward, static_argnums=0)
-read = jax.jit(vlm.read, static_argnums=0)
+extend = jax.jit(vlm.extend, static_argnums=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +92,7 @@ def read_at_once(config, params, text: Text, images):
 
 
 def read_in_parts(config, params, text: Text, images, parts, cache=None):
-    """Hidden states by `read`; parts[i][b] tokens of row b in call i."""
+    """Hidden states by `extend`; parts[i][b] tokens of row b in call i."""
     b, length = text.tokens.shape
     if cache is None:
         cache = caches.init_cache(config, b, CAPACITY)
@@ -106,11 +106,9 @@ def read_in_parts(config, params, text: Text, images, parts, cache=None):
             piece = slice(done[row], done[row] + n)
             tokens[row, :n] = text.tokens[row, piece]
             slots[row, :n] = text.slots[row, piece]
-        found = read(
+        out, cache = extend(
             config, params, cache, tokens, np.array(new), slots, images
         )
-        out = found.hidden
-        cache = caches.append(cache, found.new, found.positions, np.array(new))
         for row, n in enumerate(new):
             hidden[row, done[row] : done[row] + n] = out[row, :n]
         done += new

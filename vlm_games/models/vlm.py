@@ -4,7 +4,7 @@ pixels --encode_images--> image tokens --+
                                          v
 tokens ---------------------> [embed] -> decoder -> hidden -> logits
                                          ^
-                    cache (read, say) or mask (forward)
+          cache (read, extend, say) or mask (forward)
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vlm_games.models.cache import Cache, Layers
+from vlm_games.models.cache import Cache, Layers, append
 from vlm_games.models.config import VLMConfig
 from vlm_games.models.layers import Masks, Places, Stack
 from vlm_games.models.low_rank import add_low_rank
@@ -285,6 +285,38 @@ def read(
         method=VLM.decode,
     )
     return Reading(hidden, new, positions_BxLxA)
+
+
+def extend(
+    config: VLMConfig,
+    params: Params,
+    cache: Cache,
+    tokens_BxL,
+    new_B,
+    image_slots_BxL,
+    image_tokens_MxD,
+    positions_BxLxA=None,
+    last_only: bool = False,
+):
+    """Reads and keeps further tokens of every row; arguments as of `read`.
+
+    A prefill (of an empty cache), a further turn, one token: all alike.
+
+    Returns:
+      (hidden [B, L, D], cache with `new_B` more tokens per row).
+    """
+    found = read(
+        config,
+        params,
+        cache,
+        tokens_BxL,
+        new_B,
+        image_slots_BxL,
+        image_tokens_MxD,
+        positions_BxLxA,
+        last_only,
+    )
+    return found.hidden, append(cache, found.new, found.positions, new_B)
 
 
 def say(

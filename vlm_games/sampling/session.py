@@ -104,7 +104,7 @@ def read(
     config: VLMConfig, params, session: Session, tokens_BxL, new_B
 ) -> Session:
     """Every row reads its next `new_B` tokens of text (0: none)."""
-    found = vlm.read(
+    hidden, cache = vlm.extend(
         config,
         params,
         session.cache,
@@ -114,9 +114,8 @@ def read(
         jnp.zeros((1, config.image_token_width), config.compute_dtype),
         last_only=True,
     )
-    logits = vlm.unembed(config, params, found.hidden[:, 0])
+    logits = vlm.unembed(config, params, hidden[:, 0])
     logits = jnp.where(new_B[:, None] > 0, logits, session.logits)
-    cache = caches.append(session.cache, found.new, found.positions, new_B)
     return dataclasses.replace(session, cache=cache, logits=logits)
 
 
