@@ -36,7 +36,9 @@ _IMAGES = flags.DEFINE_integer("images", 4, "Images in a game.", 1)
 _TURNS = flags.DEFINE_integer("turns", 4, "Turns of a game.", 1)
 _TOKENS = flags.DEFINE_integer("tokens", 24, "Said by a role in a turn.", 1)
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "After the warm-up.", 1)
-_LONG = flags.DEFINE_integer("long", 8, "Turns of ours, to see it slow down.")
+_LONG = flags.DEFINE_integer(
+    "long", 8, "Turns of ours, to see it slow down.", 2
+)
 _ENGINES = flags.DEFINE_list(
     "engines",
     ["ours", "transformers_one", "transformers_batched", "vllm"],
@@ -74,7 +76,7 @@ class Engine:
             text=True,
         )
         self._log = folder / f"{name}.log"
-        self.load = self._read()["load"]
+        self._read()  # until it is ready
 
     def play(self, number: int, turns: int) -> dict:
         """What the worker answers of round `number`."""
@@ -99,11 +101,12 @@ class Engine:
 def environment() -> dict[str, str]:
     """Variables of an engine's process: no hub, all cores, as advised."""
     cores = sorted(os.sched_getaffinity(0))
+    scheduler = "--xla_cpu_enable_concurrency_optimized_scheduler=false"
     return {
         "HF_HUB_OFFLINE": "1",
         # A device per core: games are split over them.
         "JAX_NUM_CPU_DEVICES": str(len(cores)),
-        "XLA_FLAGS": "--xla_cpu_enable_concurrency_optimized_scheduler=false",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {scheduler}",
         "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores)),
         "VLLM_CPU_KVCACHE_SPACE": "2",
         "VLLM_NO_USAGE_STATS": "1",

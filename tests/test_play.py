@@ -18,7 +18,7 @@ from vlm_games.games.prompts import Move, Prompts
 from vlm_games.games.protocol import GameSettings, GameSpec
 from vlm_games.methods import choose
 from vlm_games.models.mesh import make_mesh, place
-from vlm_games.sampling.engine import Engine
+from vlm_games.sampling.engine import Engine, Sampling
 from vlm_games.worlds.splits import load_split
 
 pytestmark = pytest.mark.usefixtures("quick_compiles")
@@ -222,19 +222,52 @@ def with_noise(role: Role, images) -> Role:
     return Role(role.params, jax.device_put(tokens, sharding))
 
 
+class Sealed:
+    """An array of a device that the host cannot look into."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, *args, **kwargs):
+        raise AssertionError("the host waits outside jax.device_get")
+
+    __bool__ = __int__ = __float__ = __iter__ = __array__
+
+
+def seal(tree):
+    return jax.tree.map(Sealed, tree)
+
+
+def unseal(tree):
+    return jax.tree.map(lambda x: getattr(x, "array", x), tree)
+
+
+class SealedEngine(Engine):
+    """An engine whose words are for `jax.device_get` alone."""
+
+    def turn(self, *args, **kinds):
+        args = [x if isinstance(x, Sampling) else unseal(x) for x in args]
+        session, words = super().turn(*args, **kinds)
+        return session, seal(words)
+
+    def hand_over(self, words, active, how):
+        return seal(super().hand_over(unseal(words), active, how))
+
+
 def test_the_host_waits_once_a_turn(players, specs, monkeypatch):
     """Games in step: as many waits as the longest has turns, and a last."""
     waits, device_get = [], jax.device_get
-    engine = Engine(players.engine.config, players.engine.mesh)
+    engine = SealedEngine(players.engine.config, players.engine.mesh)
     table = Table(engine, players.tokenizer, PROMPTS, RULES, SIZE)
 
     def counted(tree):
         waits.append(tree)
-        return device_get(tree)
+        return device_get(unseal(tree))
 
+    with pytest.raises(AssertionError, match="outside"):
+        np.asarray(seal(jax.numpy.ones(1)))
     monkeypatch.setattr(jax, "device_get", counted)
-    with jax.transfer_guard_device_to_host("disallow"):
-        games = list(table.play(players.role, players.role, specs[:16], SEED))
+    games = list(table.play(players.role, players.role, specs[:16], SEED))
     longest = max(len(game.exchanges) for game in games)
     assert longest == RULES.turns
     assert len(waits) == longest + 1

@@ -88,7 +88,8 @@ class Player:
         ]
         jax.device_get = timed
         start = time.perf_counter()
-        # What is read of a device without `device_get` raises.
+        # What is read without `device_get` raises, but on CPUs, where a test of
+        # tests/test_play.py looks for it.
         with jax.transfer_guard_device_to_host("disallow"):
             tokens = self.engine.encode(self.base.params, pictures)
             role = Role(self.base.params, tokens)

@@ -2,7 +2,8 @@
 
     python worker.py ENGINE MODEL WORK
 
-Each line of its input is the number of a round; each answer is a line of JSON.
+Each line of its input is JSON, {"round": number, "turns": number}; so is each
+answer.
 """
 
 import contextlib
@@ -12,7 +13,6 @@ import os
 import pathlib
 import re
 import sys
-import time
 
 import work as works
 
@@ -24,10 +24,11 @@ def main(engine: str, model: str, folder: str) -> None:
     os.dup2(2, 1)
     folder = pathlib.Path(folder)
     work = works.Work.load(folder)
-    module = importlib.import_module(engine.rpartition(":")[0] or engine)
-    start = time.perf_counter()
-    player = module.load(pathlib.Path(model), work, engine.partition(":")[2])
-    print(json.dumps({"load": time.perf_counter() - start}), file=answers)
+    module, _, how = engine.partition(":")
+    player = importlib.import_module(module).load(
+        pathlib.Path(model), work, how
+    )
+    print(json.dumps("ready"), file=answers)
     answers.flush()
     with contextlib.suppress(BrokenPipeError):
         for line in sys.stdin:
@@ -49,14 +50,14 @@ def main(engine: str, model: str, folder: str) -> None:
 
 def peak_memory() -> int:
     """Most bytes resident so far, of this process and of those it started."""
-    pages, processes = 0, [os.getpid()]
+    kib, processes = 0, [os.getpid()]
     while processes:
         root = pathlib.Path(f"/proc/{processes.pop()}")
         status = (root / "status").read_text()
-        pages += int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
+        kib += int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
         for task in (root / "task").iterdir():
             processes += (task / "children").read_text().split()
-    return pages * 1024
+    return kib * 1024
 
 
 if __name__ == "__main__":
