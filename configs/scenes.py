@@ -13,8 +13,8 @@ def get_config() -> ml_collections.ConfigDict:
     c.seed = 0
     c.iterations = 3
     c.controls = ("unfiltered",)  # see methods.choose.ARMS
-    # A model directory of ours or of a public family, or a hub id; empty for
-    # the shipped base.
+    # A model directory of ours or of a public family, a hub id, or the name
+    # of a shipped base: see docs/base.md; empty for the default one.
     c.base = ""
     # With a hub id: its config.json, beside this file, for --dry_run alone.
     c.shape = ""
@@ -24,8 +24,12 @@ def get_config() -> ml_collections.ConfigDict:
     # for the rendered target domain.
     c.images = ""
     c.tfds_dir = "~/tensorflow_datasets"  # where it was prepared
+    # No more candidates once so many tokens were said for them in an iteration;
+    # 0: as many as the method's own fields say.
+    c.generated_tokens = 0
     c.play_images = 3_000  # of the rendered target domain
     c.prompts = ml_collections.ConfigDict()  # see games.prompts.Prompts
+    c.instructions = ml_collections.ConfigDict()  # see games.instructions
 
     c.encode_images = 256  # images encoded at once, on all devices together
     c.score_rows = 64  # texts scored at once, per model on the mesh
@@ -79,6 +83,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.train.save_every = 10  # steps
     c.train.replay_images = 1_000  # of the source
     c.train.replay_answers = "own"  # the base's, or labels: the annotators'
+    c.train.frozen = ()  # parts that are not trained, as "vision"
     c.train.remat = False  # gradients compute anew what they need: less memory
     c.train.lora = ml_collections.ConfigDict()  # see training.lora.LoraConfig
     c.train.lora.rank = 0  # 0: all params are trained

@@ -83,7 +83,7 @@ def test_adapters_go_to_the_format_of_peft(public, tmp_path):
     )
     adapters = moved(lora.init(config, vlm.params, jax.random.key(0)))
     folder = finish_iteration(tmp_path / "run", vlm.params)
-    checkpoint.save(folder / "adapters", adapters)
+    checkpoint.save(folder / "training/sft/adapters", adapters)
     export.export(folder, run_config(public, 2), tmp_path / "out", True)
     found_config, found = peft.load_adapters(
         tmp_path / "out", vlm.config, vlm.family

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from vlm_games.data import tokenizer as tokenizers
 from vlm_games.games.chat_prompts import chat_prompts
+from vlm_games.games.instructions import Instructions, chat_instructions
 from vlm_games.games.prompts import Prompts
 from vlm_games.hub import chat
 from vlm_games.hub.pretrained import find_folder, load_pretrained
@@ -19,7 +20,9 @@ from vlm_games.models.checkpoint import CONFIG, WEIGHTS, load_model
 from vlm_games.models.config import VLMConfig
 from vlm_games.models.mesh import param_sharding, place
 
-SHIPPED = pathlib.Path(__file__).parent / "assets" / "scenes_base"
+ASSETS = pathlib.Path(__file__).parent / "assets"
+DEFAULT = "scenes_base"
+SHIPPED = ASSETS / DEFAULT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +31,8 @@ class BaseModel:
 
     Attributes:
       model: architecture, at the image size that games are played with.
-      params: iteration 0, on the devices. tokenizer, prompts: of the model.
+      params: iteration 0, on the devices.
+      tokenizer, prompts, instructions: of the model.
       digest: of its weights: a resumed run must find the same.
     """
 
@@ -36,6 +40,7 @@ class BaseModel:
     params: object
     tokenizer: tokenizers.Tokenizer
     prompts: Prompts
+    instructions: Instructions
     digest: str
 
 
@@ -45,24 +50,29 @@ def load_base(
     image_size: int,
     prompts: Mapping[str, str],
     mesh: Mesh,
+    instructions: Mapping[str, object] | None = None,
 ) -> BaseModel:
     """Loads the model that `config.base` names.
 
     Args:
-      path_or_hub_id: a directory of ours or of a public family, a hub id, or
-        "" for the shipped base.
+      path_or_hub_id: a directory of ours or of a public family, a hub id, the
+        name of a shipped base, or "" for the default one.
       dtype: of params and computation.
       image_size: side of the squares that games show, pixels; 0 for the
         model's own.
       prompts: fields of Prompts to replace.
       mesh: the params are placed on it.
+      instructions: fields of Instructions to replace.
 
     Raises:
       ValueError, FileNotFoundError: see `load_model` and `load_pretrained`.
     """
-    folder = pathlib.Path(path_or_hub_id or SHIPPED)
+    folder = find_shipped(path_or_hub_id)
+    instructions = instructions or {}
     if not (folder / CONFIG).is_file() or is_public(folder):
-        return _load_public(path_or_hub_id, dtype, image_size, prompts, mesh)
+        return _load_public(
+            path_or_hub_id, dtype, image_size, prompts, mesh, instructions
+        )
     model, params = load_model(folder)
     model = dataclasses.replace(model, dtype=dtype)
     params = jax.tree.map(lambda x: x.astype(dtype), params)
@@ -71,8 +81,16 @@ def load_base(
         place(mesh, params),
         tokenizers.load_tokenizer(str(folder)),
         Prompts(**prompts),
+        Instructions(**instructions),
         digest_files([folder / WEIGHTS]),
     )
+
+
+def find_shipped(name: str) -> pathlib.Path:
+    """The directory of a shipped base, or `name` itself as a path."""
+    name = name or DEFAULT
+    shipped = {path.name: path for path in ASSETS.iterdir()}
+    return shipped.get(name, pathlib.Path(name))
 
 
 def is_public(folder: pathlib.Path) -> bool:
@@ -81,7 +99,9 @@ def is_public(folder: pathlib.Path) -> bool:
     return "model_type" in fields
 
 
-def _load_public(path_or_hub_id, dtype, image_size, prompts, mesh) -> BaseModel:
+def _load_public(
+    path_or_hub_id, dtype, image_size, prompts, mesh, instructions
+) -> BaseModel:
     found = load_pretrained(
         find_folder(path_or_hub_id),
         dtype,
@@ -109,6 +129,7 @@ def _load_public(path_or_hub_id, dtype, image_size, prompts, mesh) -> BaseModel:
         found.params,
         tokenizer,
         dataclasses.replace(spoken, **prompts),
+        dataclasses.replace(chat_instructions(), **instructions),
         digest_files(files),
     )
 

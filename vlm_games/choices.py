@@ -6,12 +6,12 @@ import re
 from vlm_games.games.filters import FILTERS
 from vlm_games.games.image_sets import KINDS
 from vlm_games.games.prompts import STYLES
-from vlm_games.methods.choose import ARMS
+from vlm_games.methods.method import MAIN
+from vlm_games.methods.registry import METHODS
 
 CHOICES = {
-    "method": ("dialog_games",),
+    "method": tuple(METHODS),
     "dtype": ("float32", "bfloat16"),
-    "controls": tuple(arm for arm in ARMS if arm != "main"),
     "play.style": tuple(STYLES),
     "play.guess": ("spoken", "likelihood"),
     "game.filter": tuple(FILTERS),
@@ -32,13 +32,10 @@ def check(config) -> None:
         found = config
         for part in field.split("."):
             found = found[part]
-        for word in (found,) if isinstance(found, str) else found:
-            if word not in known:
-                near = difflib.get_close_matches(str(word), known, 1, 0.0)
-                raise ValueError(
-                    f"config.{field}={word!r} is unknown; did you mean "
-                    f"{near[0]!r}? Known: {', '.join(known)}."
-                )
+        _check_words(f"config.{field}", found, known)
+    arms = METHODS[config.method].arms
+    controls = [arm for arm in arms if arm != MAIN]
+    _check_words("config.controls", config.controls, controls)
     if config.game.filter == "views" and not config.game.judges:
         raise ValueError(
             "config.game.filter='views' asks independent views: set "
@@ -73,4 +70,14 @@ def check(config) -> None:
             raise ValueError(
                 f"config.game.filter={config.game.filter!r} needs a Guesser "
                 "that speaks its guess: set config.play.guess to 'spoken'."
+            )
+
+
+def _check_words(field: str, found, known) -> None:
+    for word in (found,) if isinstance(found, str) else found:
+        if word not in known:
+            near = difflib.get_close_matches(str(word), known, 1, 0.0)
+            raise ValueError(
+                f"{field}={word!r} is unknown; did you mean {near[0]!r}? "
+                f"Known: {', '.join(known)}."
             )

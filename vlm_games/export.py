@@ -14,7 +14,7 @@ import sys
 import jax
 from absl import app, flags, logging
 
-from vlm_games.base_model import SHIPPED, is_public
+from vlm_games.base_model import find_shipped, is_public
 from vlm_games.hub import peft
 from vlm_games.hub.pretrained import find_folder, load_pretrained
 from vlm_games.models.checkpoint import WEIGHTS, load_model, save_model
@@ -57,7 +57,7 @@ def export(folder: pathlib.Path, config: dict, output, adapters: bool) -> None:
       ValueError: adapters of a run that trained none, of a base of ours, or
         of a later iteration, whose adapters belong to the model before it.
     """
-    path = find_folder(config["base"] or SHIPPED)
+    path = find_folder(str(find_shipped(config["base"])))
     if adapters:
         return _export_adapters(folder, config, path, output)
     if is_public(path):
@@ -82,6 +82,13 @@ def _export_adapters(folder, config: dict, path, output) -> None:
             "There are no adapters for PEFT: the run trained none "
             "(config.train.lora.rank=0), or its base is of no public family."
         )
+    trained = sorted(folder.glob("training/*/adapters"))
+    if len(trained) != 1:
+        raise ValueError(
+            f"{folder} holds adapters of {len(trained)} stages of training, "
+            "each to the model before it; of one stage alone they can be "
+            "exported. Export the whole model."
+        )
     if config["train"]["start"] == "last" and folder.name != "iter_001":
         raise ValueError(
             f"The adapters of {folder.name} belong to the model of the "
@@ -93,7 +100,7 @@ def _export_adapters(folder, config: dict, path, output) -> None:
     fields |= {k: tuple(fields[k]) for k in ("targets", "parts")}
     lora_config = lora.LoraConfig(**fields)
     like = lora.init(lora_config, vlm.params, jax.random.key(0))
-    found = checkpoint.load(folder / "adapters", like)
+    found = checkpoint.load(trained[0], like)
     peft.save_adapters(
         output, lora_config, found, vlm.config, vlm.family, vlm.stored
     )

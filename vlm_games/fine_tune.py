@@ -1,29 +1,33 @@
-"""Fine-tunes on what a method chose and on replay of the source; resumable."""
+"""Fine-tunes on what a method chose and on replay of the source; resumable.
+
+The stages of an iteration follow one another; each leaves what it learned:
+
+    training/<stage>/step_<n>     TrainState while it trains
+                     params       when it is done, for the next one
+                     figures.json of its last step
+"""
 
 import dataclasses
 import functools
+import json
+import pathlib
+import shutil
 from collections.abc import Callable, Sequence
 
 import jax
+import ml_collections
 import numpy as np
 import optax
 from absl import logging
 
+from vlm_games.data import atomic
 from vlm_games.data.augment import AugmentConfig
-from vlm_games.data.examples import Example, said
-from vlm_games.data.images import RenderedSource
+from vlm_games.data.examples import Example
 from vlm_games.data.packing import BatchShape
-from vlm_games.games.answer import Asked, answer
-from vlm_games.games.play import Role
-from vlm_games.methods.method import Selection, fold
-from vlm_games.models.mesh import shardings
-from vlm_games.pretraining.examples import (
-    Recipe,
-    answer_row,
-    game_row,
-    probe_row,
-)
-from vlm_games.training import checkpoint, feed, lora, step
+from vlm_games.methods.method import Examples, Stage, fold
+from vlm_games.replay import make_replay
+from vlm_games.training import checkpoint, feed, lora, losses, step
+from vlm_games.training.trainable import Trainable
 from vlm_games.workbench import Run
 
 
@@ -32,149 +36,171 @@ class DivergedError(RuntimeError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Trainer:
-    """What all arms and iterations train with; its step compiles once.
+class Course:
+    """Whose stages are trained.
 
     Attributes:
-      optimizer, update: of training.step. replay: the source's streams.
-      adapters: if any, these are trained and all else is frozen.
+      arm, iteration: of the run.
+      phase: "training", or "warm_up" of the model that makes candidates.
     """
 
+    arm: str
+    iteration: int
+    phase: str
+
+    @property
+    def name(self) -> str:
+        """As messages and progress say it."""
+        return f"{self.arm} {self.iteration}"
+
+    def folder(self, run: Run) -> pathlib.Path:
+        """Where the stages leave what they learned."""
+        return run.workdir.iteration(self.arm, self.iteration) / self.phase
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a kind of stage is trained.
+
+    Attributes:
+      settings: `config.train` with the stage's own settings.
+      trainable: which params. optimizer, update: of training.step.
+    """
+
+    settings: ml_collections.ConfigDict
+    trainable: Trainable
     optimizer: optax.GradientTransformation
     update: Callable
-    replay: list[feed.Stream]
-    adapters: lora.LoraConfig | None
 
 
-def make_trainer(run: Run) -> Trainer:
-    """Builds the step that `config.train` describes."""
-    c, bench = run.config.train, run.bench
-    optimizer = step.make_optimizer(
-        step.OptimizerConfig(c.learning_rate, c.steps, c.warmup, c.weight_decay)
-    )
-    adapters, assemble = None, {}
-    if c.lora.rank:
-        adapters = lora.LoraConfig(**c.lora)
-        assemble = {"assemble": functools.partial(lora.attach, adapters)}
-    update = step.make_train_step(
-        dataclasses.replace(bench.model, remat=c.remat),
-        optimizer,
-        bench.mesh,
-        AugmentConfig(strength=c.augment),
-        **assemble,
-    )
-    return Trainer(optimizer, update, replay_streams(run), adapters)
+class Trainer:
+    """What all arms and iterations train with; a step compiles once."""
 
+    def __init__(self, run: Run):
+        self._run, self._recipes = run, {}
 
-def replay_streams(run: Run) -> list[feed.Stream]:
-    """Source examples, as the base was trained on, against forgetting."""
-    c, bench = run.config.train, run.bench
-    size = bench.model.vision.image_size
-    if not c.rows.replay_answer and not c.rows.replay_game:
-        return []
-    source = RenderedSource("source/replay", c.replay_images, size)
-    recipe, n = Recipe(**run.config.recipe), run.config.game.images
-    rng = np.random.default_rng((run.config.seed, 77))
+    @functools.cached_property
+    def replay(self):
+        """The source's streams."""
+        return make_replay(self._run)
 
-    def many(maker):
-        rows = []
-        for _ in range(c.replay_images // n):
-            ids = rng.choice(len(source), n, replace=False).tolist()
-            scenes = [source.scenes[i] for i in ids]
-            rows.append(maker(rng, bench.prompts, recipe, scenes, ids))
-        return rows
+    def recipe(self, stage: Stage) -> Recipe:
+        """How the stage is trained; the same for all stages like it."""
+        settings = ml_collections.ConfigDict(self._run.config.train)
+        settings.update(ml_collections.ConfigDict(stage.settings))
+        kind = stage.objective, settings.to_json(sort_keys=True)
+        if kind not in self._recipes:
+            self._recipes[kind] = self._make(stage.objective, settings)
+        return self._recipes[kind]
 
-    answers = [
-        answer_row(rng, bench.prompts, recipe, scene, i)
-        for i, scene in enumerate(source.scenes)
-    ]
-    if c.replay_answers == "own":
-        answers = answer_again(run, answers, source)
-    several = [*many(game_row), *many(probe_row)]
-    made = {"replay_answer": (answers, 1), "replay_game": (several, n)}
-    return [
-        stream(c, name, examples, source, images)
-        for name, (examples, images) in made.items()
-        if c.rows[name]
-    ]
-
-
-def answer_again(
-    run: Run, rows: Sequence[Example], source: RenderedSource
-) -> list[Example]:
-    """The same rows with the base's own greedy answers to their questions.
-
-    What the base knows is then kept as the base knows it, and no label of the
-    source is needed. A description stays as it is; a question on which the
-    base comes to no end is left out.
-    """
-    bench, params = run.bench, run.setup.base_params
-    pixels = np.stack([source[i] for i in range(len(source))])
-    role = Role(params, bench.engine.encode(params, pixels))
-    asked = [
-        Asked(row.images[0], row.trunk[0].text + branch[0].text)
-        for row in rows
-        for branch in row.branches
-        if is_question(branch)
-    ]
-    limit = run.config.play.answer_tokens
-    answers = answer(bench.engine, bench.tokenizer, role, asked, limit)
-    found = iter(a.text if a.ended else "" for a in answers)
-    again = []
-    for row in rows:
-        branches = [
-            (branch[0], said(next(found)), branch[2])
-            if is_question(branch)
-            else branch
-            for branch in row.branches
-        ]
-        kept = tuple(b for b in branches if b[1].text)
-        again.append(dataclasses.replace(row, branches=kept))
-    return again
-
-
-def is_question(branch) -> bool:
-    """Whether a branch is (question, answer, end) and no description."""
-    return len(branch) == 3
-
-
-def stream(config, name: str, examples, images, per_row: int) -> feed.Stream:
-    """A stream by `config.train`; a row holds at most `per_row` images."""
-    rows = config.rows[name]
-    shape = BatchShape(rows, config.lengths[name], rows * per_row)
-    return feed.Stream(name, examples, images, shape)
+    def _make(self, objective: str, c) -> Recipe:
+        bench = self._run.bench
+        optimizer = step.make_optimizer(
+            step.OptimizerConfig(
+                c.learning_rate, c.steps, c.warmup, c.weight_decay
+            )
+        )
+        adapters = lora.LoraConfig(**c.lora) if c.lora.rank else None
+        trainable = Trainable(adapters, tuple(c.frozen))
+        loss = losses.cross_entropy
+        if objective == "preference":
+            loss = functools.partial(
+                losses.preference, beta=c.beta, alpha=c.alpha
+            )
+        update = step.make_train_step(
+            dataclasses.replace(bench.model, remat=c.remat),
+            optimizer,
+            bench.mesh,
+            AugmentConfig(strength=c.augment),
+            assemble=trainable.assemble,
+            loss=loss,
+        )
+        return Recipe(c, trainable, optimizer, update)
 
 
 def fine_tune(
-    run: Run, arm: str, iteration: int, params, chosen: Selection, trainer
+    run: Run, trainer: Trainer, course: Course, params, stages: Sequence[Stage]
 ):
-    """Trains on the chosen examples and on replay; returns params.
+    """Trains stage after stage; returns params.
 
     If there is nothing to learn from, they are what they were.
     """
-    c, bench = run.config.train, run.bench
-    streams = [
-        stream(c, name, found, bench.images, len(found[0].images))
-        for name, found in chosen.examples.items()
-        if found and c.rows[name]
-    ] + trainer.replay
+    folder = course.folder(run)
+    for number, stage in enumerate(stages):
+        done = folder / stage.name / "params"
+        if checkpoint.exists(done):
+            params = checkpoint.load(done, params)
+            continue
+        params = train_stage(run, trainer, course, number, params, stage)
+        last = course.phase == "training" and number + 1 == len(stages)
+        if not last:  # of the last one, `checkpoint` is kept
+            checkpoint.save(done, params)
+    return params
+
+
+def train_stage(
+    run: Run,
+    trainer: Trainer,
+    course: Course,
+    number: int,
+    params,
+    stage: Stage,
+):
+    """One stage, from wherever it was left; returns params."""
+    recipe, bench = trainer.recipe(stage), run.bench
+    examples = stage.examples(params)
+    if stage.objective == "preference":
+        examples = with_reference(run, params, stage, examples)
+    replay = trainer.replay if stage.replay else ()
+    streams = make_streams(
+        recipe.settings, stage, examples, bench.images, replay
+    )
     if not streams:
-        logging.warning("%s %d: nothing to learn from", arm, iteration)
+        logging.warning("%s: nothing to learn from", course.name)
         return params
-    trained, frozen = params, None
-    if trainer.adapters is not None:
-        key = fold(run.config.seed, iteration, 1001)
-        trained, frozen = lora.init(trainer.adapters, params, key), params
-    state = step.init_state(trained, trainer.optimizer, bench.mesh)
-    folder = run.workdir.iteration(arm, iteration) / "training"
+    # Stages have draws of their own, and so has a warm-up.
+    own = number + 100 * (course.phase == "warm_up")
+    seed = (run.config.seed, course.iteration, *([own] if own else []))
+    keys = [
+        fold(run.config.seed, course.iteration, 1000 + 2 * own + i)
+        for i in range(2)
+    ]
+    trained, frozen = recipe.trainable.begin(params, keys[1])
+    state = step.init_state(trained, recipe.optimizer, bench.mesh)
+    folder = course.folder(run) / stage.name
+    state, figures = run_steps(
+        run, course, recipe, folder, state, frozen, streams, seed, keys[0]
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(figures, indent=1) + "\n"
+    atomic.write_bytes(folder / "figures.json", text.encode())
+    if recipe.trainable.adapters is not None:
+        # The whole model goes on; adapters are kept for whoever wants them.
+        checkpoint.save(folder / "adapters", state.params)
+    return recipe.trainable.finish(bench.mesh, params, state.params)
+
+
+def run_steps(
+    run: Run,
+    course: Course,
+    recipe: Recipe,
+    folder: pathlib.Path,
+    state: step.TrainState,
+    frozen,
+    streams: Sequence[feed.Stream],
+    seed: tuple[int, ...],
+    key: jax.Array,
+) -> tuple[step.TrainState, dict]:
+    """All steps of a stage, or those that are left; and its figures."""
+    c, bench = recipe.settings, run.bench
     done = checkpoint.latest(folder)
     if done is not None:
         state = checkpoint.load(done[1], state)
-    seed = (run.config.seed, iteration)
-    key = fold(run.config.seed, iteration, 1000)
-    metrics = None
-    for number in range(0 if done is None else done[0], c.steps):
-        batches, pixels = feed.draw(
+    start = 0 if done is None else done[0]
+    what = "train" if folder.name == "sft" else folder.name
+    metrics, tokens = None, 0
+    for number in range(c.steps):
+        batches = feed.draw(
             streams,
             bench.tokenizer,
             bench.model.tokens_per_image,
@@ -182,37 +208,114 @@ def fine_tune(
             seed,
             number,
         )
+        tokens += feed.count_tokens(batches)
+        if number < start:
+            continue
+        pixels = feed.read_pixels(streams, batches)
         # The last step's loss is read once the next one is on its way.
-        with run.profiled(f"{arm}/{iteration}/train/{number}") as wait_for:
+        step_name = f"{course.arm}/{course.iteration}/train/{number}"
+        with run.profiled(step_name) as wait_for:
             before, (state, metrics) = (
                 metrics,
-                trainer.update(state, frozen, batches, pixels, key),
+                recipe.update(state, frozen, batches, pixels, key),
             )
             wait_for(metrics)
         if before is not None:
-            check_finite(before, arm, iteration, number - 1)
-        run.progress(f"{arm} {iteration}: train", number, c.steps)
+            check_finite(before, course, number - 1)
+        run.progress(f"{course.name}: {what}", number, c.steps)
         if number % c.save_every == c.save_every - 1 and number + 1 < c.steps:
             checkpoint.save(folder / f"step_{number + 1}", state)
             checkpoint.prune(folder, keep=number + 1)
-    if metrics is not None:
-        check_finite(metrics, arm, iteration, c.steps - 1)
-    if trainer.adapters is None:
-        return state.params
-    # The whole model goes on; its adapters are kept for whoever wants them.
-    checkpoint.save(folder.parent / "adapters", state.params)
-    laid_out = shardings(bench.mesh, params)
-    merge = jax.jit(lora.merge, static_argnums=0, out_shardings=laid_out)
-    return merge(trainer.adapters, params, state.params)
+    last = {} if metrics is None else check_finite(metrics, course, c.steps - 1)
+    return state, {"trained_tokens": tokens, **last}
 
 
-def check_finite(metrics, arm: str, iteration: int, number: int) -> None:
-    """Raises DivergedError if a step's loss is NaN or infinite."""
-    loss = float(jax.device_get(metrics["loss"]))
+def make_streams(c, stage: Stage, examples: Examples, images, replay):
+    """What is fed: the stage's examples by stream, and the source's."""
+    found = [
+        stream(
+            c,
+            name,
+            several,
+            stage.images or images,
+            len(several[0].images),
+        )
+        for name, several in examples.items()
+        if several and c.rows[name]
+    ]
+    return found + [
+        stream(c, r.name, r.examples, r.images, r.per_row)
+        for r in replay
+        if c.rows[r.name]
+    ]
+
+
+def stream(c, name: str, examples, images, per_row: int) -> feed.Stream:
+    """A stream by `config.train`; a row holds at most `per_row` images."""
+    rows = c.rows[name]
+    shape = BatchShape(rows, c.lengths[name], rows * per_row)
+    return feed.Stream(name, examples, images if per_row else None, shape)
+
+
+def with_reference(
+    run: Run, params, stage: Stage, examples: Examples
+) -> dict[str, list[Example]]:
+    """Examples with the log-probabilities of `params` for their branches."""
+    bench, images = run.bench, stage.images or run.bench.images
+    made = {}
+    for name, found in examples.items():
+        used = sorted({i for e in found for i in e.images})
+        where = {image: place for place, image in enumerate(used)}
+        pixels = np.stack([images[i] for i in used])
+        tokens = bench.engine.encode(params, pixels)
+        moved = [
+            dataclasses.replace(e, images=tuple(where[i] for i in e.images))
+            for e in found
+        ]
+        scores = bench.scorer.score(params, tokens, moved)
+        made[name] = [
+            dataclasses.replace(e, reference=tuple(s.log_prob for s in score))
+            for e, score in zip(found, scores, strict=True)
+        ]
+    return made
+
+
+def stage_figures(run: Run, arm: str, iteration: int) -> dict:
+    """Of all stages of an iteration, for metrics.json: tokens, and by stage
+    what the loss says of its last step."""
+    folder = run.workdir.iteration(arm, iteration)
+    stages = {
+        f"{path.parent.name}": json.loads(path.read_text())
+        for phase in ("warm_up", "training")
+        for path in sorted((folder / phase).glob("*/figures.json"))
+    }
+    total = sum(figures.pop("trained_tokens") for figures in stages.values())
+    return {"trained_tokens": total, "stages": stages}
+
+
+def tidy(run: Run, arm: str, iteration: int) -> None:
+    """Deletes what a finished iteration needs no more."""
+    folder = run.workdir.iteration(arm, iteration)
+    for phase in ("warm_up", "training"):
+        for stage in (folder / phase).glob("*"):
+            checkpoint.prune(stage)
+            shutil.rmtree(stage / "params", ignore_errors=True)
+
+
+def check_finite(metrics, course: Course, number: int) -> dict[str, float]:
+    """The figures of a step.
+
+    Raises:
+      DivergedError: its loss is NaN or infinite.
+    """
+    found = {k: float(v) for k, v in jax.device_get(metrics).items()}
+    loss = found["loss"]
     if not np.isfinite(loss):
         raise DivergedError(
-            f"The loss of arm {arm!r}, iteration {iteration}, step {number} "
-            f"is {loss}. The run keeps all that was finished before; lower "
-            "config.train.learning_rate and start in a new --workdir."
+            f"The loss of arm {course.arm!r}, iteration {course.iteration}, "
+            f"step {number} is {loss}. The run keeps all that was finished "
+            "before; lower config.train.learning_rate and start in a new "
+            "--workdir."
         )
-    logging.vlog(1, "%s %d step %d: loss %.4f", arm, iteration, number, loss)
+    logging.vlog(1, "%s step %d: loss %.4f", course.name, number, loss)
+    return found

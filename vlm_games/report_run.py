@@ -48,7 +48,7 @@ def _images_named(run: Run) -> str:
 def gallery(run: Run) -> list[GameView]:
     """Some games of the last iteration, of every outcome."""
     last = run.config.iterations
-    records = run.workdir.dialogs("main", last) if last else []
+    records = run.workdir.candidates("main", last, GameRecord) if last else []
     chosen: list[GameRecord] = []
     for outcome in ("success", "lose", "aborted"):
         chosen += [r for r in records if r.outcome == outcome][:SHOWN]

@@ -1,26 +1,31 @@
-"""The loop: play -> filter -> fine-tune -> measure, arm by arm, resumable.
+"""The loop: candidates -> filter -> fine-tune -> measure, arm by arm, resumable.
 
 What a resume takes first, for each iteration of each arm in order:
 
     1. metrics.json        the iteration is done: nothing is computed
     2. checkpoint/         it has trained: only the measure is taken
-    3. training/step_<n>   it trains on from step n, on the same batches
-    4. dialogs/shard_<s>   whole shards are read, the others are played
+    3. training/<stage>/   stages that are done, then step_<n> of the next: it
+                           trains on from there, on the same batches
+    4. dialogs/shard_<s>   whole shards are read, the others are made
+    5. warm_up/<stage>/    as 3, of the model that makes candidates
 """
 
 import contextlib
 import dataclasses
 import time
 
-from vlm_games.evaluation.game_success import talk_figures
 from vlm_games.evaluation.measure import measure
-from vlm_games.fine_tune import Trainer, fine_tune, make_trainer
-from vlm_games.methods.dialog_games import DialogGames
-from vlm_games.methods.method import Method, Selection
+from vlm_games.fine_tune import (
+    Course,
+    Trainer,
+    fine_tune,
+    stage_figures,
+    tidy,
+)
+from vlm_games.methods.method import MAIN, REPLAY_ONLY, Method, Selection
+from vlm_games.methods.registry import METHODS
 from vlm_games.training import checkpoint
 from vlm_games.workbench import Run
-
-METHODS = {"dialog_games": DialogGames}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,15 +46,15 @@ def self_improve(run: Run) -> dict[str, list[dict]]:
     """Runs or resumes every arm; returns the metrics by arm and iteration."""
     shared = Learner(
         METHODS[run.config.method](run.bench),
-        make_trainer(run),
+        Trainer(run),
         run.setup.base_params,
     )
     results: dict[str, list[dict]] = {}
-    for arm in ("main", *run.config.controls):
+    for arm in (MAIN, *run.config.controls):
         results[arm] = []
         params = shared.base
         for iteration in range(run.config.iterations + 1):
-            if iteration == 0 and arm != "main":
+            if iteration == 0 and arm != MAIN:
                 continue
             metrics = run.workdir.metrics(arm, iteration)
             if metrics is None:
@@ -69,12 +74,13 @@ def run_iteration(
     figures: dict = {"games_played": 0, "games_kept": 0}
     if iteration:
         with watch.phase("play"):
-            records = play(run, shared.method, arm, iteration, params)
+            records = play(run, shared, arm, iteration, params)
         with watch.phase("filter"):
             chosen = select(run, shared.method, arm, iteration, records)
-        figures = selection_figures(run, records, chosen)
+        figures = candidate_figures(shared.method, records, chosen)
         with watch.phase("train"):
             params = learn(run, shared, arm, iteration, params, chosen)
+        figures |= stage_figures(run, arm, iteration)
     run.progress(f"{arm} {iteration}: measure", 0, 1)
     with watch.phase("evaluate"):
         measured = measure(
@@ -85,7 +91,7 @@ def run_iteration(
             params,
             shared.base,
             run.setup.held_out,
-            guards=arm == "main",
+            guards=arm == MAIN,
         )
     metrics = {
         "iteration": iteration,
@@ -111,61 +117,69 @@ class Stopwatch:
         self.seconds[name] = round(time.monotonic() - started, 2)
 
 
-def play(run: Run, method, arm: str, iteration: int, params) -> list:
-    """All games of an iteration; those on disk are not played again.
+def play(run: Run, shared: Learner, arm: str, iteration: int, params) -> list:
+    """All candidates of an iteration; those on disk are not made again.
 
     In the first iteration every arm's model is the base, so that controls
-    take main's games.
+    take main's candidates.
     """
-    if arm == "replay_only":
+    if arm == REPLAY_ONLY:
         return []
-    owner = "main" if iteration == 1 else arm
-    records, prepared = [], None
+    method, workdir = shared.method, run.workdir
+    owner = MAIN if iteration == 1 else arm
+    records, said, prepared = [], 0, None
     for shard in range(method.shards()):
         run.progress(f"{arm} {iteration}: play", shard, method.shards())
-        found = run.workdir.read_shard(owner, iteration, shard)
+        found = workdir.read_shard(owner, iteration, shard, method.record)
         if found is None:
             if prepared is None:
-                prepared = method.prepare(params, iteration)
+                player = warm_up(run, shared, owner, iteration, params)
+                prepared = method.prepare(player, iteration)
             with run.profiled(f"{arm}/{iteration}/play/{shard}"):
-                found = method.candidates(params, prepared, iteration, shard)
-            run.workdir.write_shard(owner, iteration, shard, found)
+                found = method.candidates(player, prepared, iteration, shard)
+            workdir.write_shard(owner, iteration, shard, found)
         records += found
+        said += sum(method.tokens_said(record) for record in found)
+        if 0 < run.config.generated_tokens <= said:
+            break
     return records
+
+
+def warm_up(run: Run, shared: Learner, arm: str, iteration: int, params):
+    """Params of the model that makes the candidates."""
+    stages = shared.method.warm_up(arm, iteration)
+    course = Course(arm, iteration, "warm_up")
+    return fine_tune(run, shared.trainer, course, params, stages)
 
 
 def select(run: Run, method, arm: str, iteration: int, records) -> Selection:
     """What the arm learns from; a control takes as much as main took."""
     budget = None
-    if arm != "main":
-        budget = run.workdir.metrics("main", iteration)["budget"]
+    if arm != MAIN:
+        budget = run.workdir.metrics(MAIN, iteration)["budget"]
     return method.select(records, arm, iteration, budget)
 
 
-def selection_figures(run: Run, records, chosen: Selection) -> dict:
-    """What metrics.json says of the games and of the filter."""
-    filters = chosen.figures.get("filters", {})
-    verdict = filters.get(run.config.game.filter, {})
+def candidate_figures(method: Method, records, chosen: Selection) -> dict:
+    """What metrics.json says of the candidates and of the filter."""
     return {
         "games_played": len(records),
         "games_kept": chosen.kept,
-        "budget": chosen.budget,
+        "generated_tokens": sum(method.tokens_said(r) for r in records),
+        "budget": dict(chosen.budget),
         **chosen.figures,
-        **talk_figures(records),
-        "truth_kept": verdict.get("truth_kept"),
-        "truth_dropped": verdict.get("truth_dropped"),
     }
 
 
 def learn(run: Run, shared: Learner, arm: str, iteration: int, params, chosen):
     """Params after fine-tuning, from the checkpoint if there is one."""
     folder = run.workdir.iteration(arm, iteration)
-    done = folder / "checkpoint"
+    course, done = Course(arm, iteration, "training"), folder / "checkpoint"
     if checkpoint.exists(done):
         params = checkpoint.load(done, shared.base)
     else:
         start = shared.base if run.config.train.start == "base" else params
-        params = fine_tune(run, arm, iteration, start, chosen, shared.trainer)
+        params = fine_tune(run, shared.trainer, course, start, chosen.stages)
         checkpoint.save(done, params)
-    checkpoint.prune(folder / "training")
+    tidy(run, arm, iteration)
     return params

@@ -103,7 +103,12 @@ def build(config) -> Setup:
     choices.check(config)
     mesh = make_mesh(tensor=config.mesh.tensor)
     base = load_base(
-        config.base, config.dtype, config.image_size, config.prompts, mesh
+        config.base,
+        config.dtype,
+        config.image_size,
+        config.prompts,
+        mesh,
+        config.instructions,
     )
     model, tokenizer, prompts = base.model, base.tokenizer, base.prompts
     size = model.vision.image_size
@@ -115,6 +120,7 @@ def build(config) -> Setup:
         model=model,
         tokenizer=tokenizer,
         prompts=prompts,
+        instructions=base.instructions,
         mesh=mesh,
         engine=engine,
         scorer=Scorer(model, tokenizer, mesh, config.score_rows),

@@ -1,9 +1,10 @@
 """Strict reading of JSON objects into dataclasses, field by field."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar, Self
 
 # Takes (value, place); returns the value as the dataclass holds it.
 Check = Callable[[Any, str], Any]
@@ -11,6 +12,50 @@ Check = Callable[[Any, str], Any]
 
 class RecordError(ValueError):
     """A record that breaks its schema; names file, line and field."""
+
+
+class Record:
+    """A frozen dataclass that goes to disk as one line of JSON.
+
+    A subclass gives a check for every field in `CHECKS`; what a filter says of
+    it is its field `kept`.
+    """
+
+    CHECKS: ClassVar[Mapping[str, Check]]
+
+    @classmethod
+    def check(cls, found: Any, place: str) -> dict[str, Any]:
+        """Fields of a sound record, ready for the dataclass.
+
+        Raises:
+          RecordError: naming `place` and the field.
+        """
+        return read_fields(found, cls.CHECKS, place)
+
+    def to_json(self) -> str:
+        """One line without its end; checked as strictly as when read.
+
+        Raises:
+          RecordError: a value is wrong, or NumPy's instead of Python's (call
+            `.item()` or `.tolist()` on it).
+        """
+        fields = dataclasses.asdict(self)
+        self.check(fields, f"{self.place()}, to be written")
+        # Escaping also keeps file names that are not UTF-8 intact.
+        return json.dumps(fields, ensure_ascii=True, allow_nan=False)
+
+    def place(self) -> str:
+        """What the record is called in messages."""
+        return type(self).__name__
+
+    @classmethod
+    def from_json(cls, line: str, place: str = "record") -> Self:
+        """Reads one line; `place` (file and line) opens every message.
+
+        Raises:
+          RecordError: naming `place` and the field.
+        """
+        return cls(**cls.check(parse(line, place), place))
 
 
 def parse(line: str, place: str) -> Any:

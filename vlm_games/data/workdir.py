@@ -1,8 +1,9 @@
 """The folder of a run: where everything lies, and what is already done.
 
 W/config.json                     what the run was started with
-W/arms/<arm>/iter_<k>/dialogs/    shards of games, see `records`
-                      training/   TrainState while it trains
+W/arms/<arm>/iter_<k>/dialogs/    shards of candidates, see `shards`
+                      warm_up/    the same of what makes them, if any
+                      training/   of every stage, TrainState while it trains
                       checkpoint/ params when it has trained
                       metrics.json written last: the iteration is done
 W/summary.json, report.html, tensorboard/<arm>/
@@ -14,8 +15,8 @@ import os
 import pathlib
 
 from vlm_games.data import atomic
-from vlm_games.data.records import (
-    GameRecord,
+from vlm_games.data.schema import Record
+from vlm_games.data.shards import (
     TornShardError,
     list_shards,
     read_shard,
@@ -89,27 +90,30 @@ class Workdir:
         atomic.write_bytes(folder / "metrics.json", content.encode())
 
     def shard_path(self, arm: str, iteration: int, shard: int):
-        """Path of a shard of dialogs."""
+        """Path of a shard of candidates."""
         folder = self.iteration(arm, iteration) / "dialogs"
         return folder / f"shard_{shard:05d}.jsonl"
 
     def read_shard(
-        self, arm: str, iteration: int, shard: int
-    ) -> list[GameRecord] | None:
-        """A finished shard; None if it is missing or torn (then: play it)."""
+        self, arm: str, iteration: int, shard: int, kind: type[Record]
+    ) -> list[Record] | None:
+        """A finished shard; None if it is missing or torn (then: make it)."""
         try:
-            return read_shard(self.shard_path(arm, iteration, shard))
+            return read_shard(self.shard_path(arm, iteration, shard), kind)
         except (FileNotFoundError, TornShardError):
             return None
 
     def write_shard(self, arm, iteration, shard, records) -> None:
-        """Stores the games of a shard, all or none."""
+        """Stores the records of a shard, all or none."""
         write_shard(self.shard_path(arm, iteration, shard), records)
 
-    def dialogs(self, arm: str, iteration: int) -> list[GameRecord]:
-        """All games of an iteration."""
+    def candidates(
+        self, arm: str, iteration: int, kind: type[Record]
+    ) -> list[Record]:
+        """All candidates of an iteration."""
         folder = self.iteration(arm, iteration) / "dialogs"
-        return [r for path in list_shards(folder) for r in read_shard(path)]
+        shards = list_shards(folder)
+        return [r for path in shards for r in read_shard(path, kind)]
 
 
 def flatten(tree: dict, prefix: str = "") -> dict:

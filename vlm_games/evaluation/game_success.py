@@ -1,12 +1,9 @@
 """Game success on held-out images, and the guards against empty wins."""
 
-import collections
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from vlm_games.data.records import GameRecord
 from vlm_games.games.image_sets import draw_sets
 from vlm_games.games.listener import decide, listen
 from vlm_games.games.play import Role, Table
@@ -81,23 +78,3 @@ def measure_games(
         metrics["blind_success"] = success_rate(blind)
         metrics["cross_success"] = success_rate(cross)
     return metrics
-
-
-def talk_figures(records: Sequence[GameRecord]) -> dict:
-    """How varied the talk is: a private vocabulary or a rut shows here.
-
-    Returns:
-      distinct_questions: percent of questions that are distinct;
-      answer_entropy: of the distribution of answers, bits;
-      question_length: mean number of words.
-    """
-    questions = [t.question for r in records for t in r.turns]
-    answers = collections.Counter(t.answer for r in records for t in r.turns)
-    if not questions:
-        return {}
-    shares = [n / len(questions) for n in answers.values()]
-    return {
-        "distinct_questions": 100.0 * len(set(questions)) / len(questions),
-        "answer_entropy": -sum(p * math.log2(p) for p in shares),
-        "question_length": float(np.mean([len(q.split()) for q in questions])),
-    }

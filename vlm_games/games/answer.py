@@ -17,14 +17,14 @@ ROWS = 128  # prompts at a time, on each device
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """A prompt about one image.
+    """A prompt about one image, or none.
 
     Attributes:
-      image: its number. text: with `<image>` where it goes.
+      image: its number, or None. text: with `<image>` where it goes.
       draw: two numbers that, with the seed, fix what is drawn.
     """
 
-    image: int
+    image: int | None
     text: str
     draw: tuple[int, int] = (0, 0)
 
@@ -35,12 +35,13 @@ class Answer:
 
     Attributes:
       text: the words. ended: whether they came to an end by themselves.
-      log_prob: of the words, nats.
+      log_prob: of the words, nats. tokens: how many were said.
     """
 
     text: str
     ended: bool
     log_prob: float
+    tokens: int
 
 
 def answer(
@@ -103,14 +104,15 @@ def answer(
         for row in range(len(part)):
             said = tokenizer.decode(words.tokens[row, : words.count[row]])
             ended, log_prob = words.stopped[row], words.log_prob[row]
-            answers.append(Answer(said, bool(ended), float(log_prob)))
+            count = int(words.count[row])
+            answers.append(Answer(said, bool(ended), float(log_prob), count))
     return answers
 
 
 def _encode(engine: Engine, tokenizer: Tokenizer, prompt: Asked):
     """(ids, slots into the image bank) of a prompt."""
     n = engine.config.tokens_per_image
-    example = Example((prompt.image,), (read(prompt.text),))
-    found = encode(example, tokenizer, n)
-    slots = found.image_slots
-    return found.tokens, np.where(slots >= 0, prompt.image * n + slots, -1)
+    images = () if prompt.image is None else (prompt.image,)
+    found = encode(Example(images, (read(prompt.text),)), tokenizer, n)
+    slots, first = found.image_slots, (prompt.image or 0) * n
+    return found.tokens, np.where(slots >= 0, first + slots, -1)

@@ -56,7 +56,8 @@ def chat_prompts(
         end=end,
         gap="",
         lead=lead,
-        caption=f"{see}{picture}\nDescribe the image in detail.{reply}",
+        task=f"{see}{picture}\n{{instruction}}{reply}",
+        text_task=f"{start}{{instruction}}{reply}",
     )
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 
 from vlm_games.data.examples import IMAGE
+from vlm_games.games.instructions import Instructions
 
 SLOT = "\0"  # stands for a question that is still to come
 # What the Guesser may ask, by `game.question_style`.
@@ -30,7 +31,8 @@ class Prompts:
       summary_end: what separates the summary from the move.
       end: the token that ends a role's words.
       gap: between these parts. lead: before a role's words.
-      caption: what asks for a description of one image; field {image}.
+      task: any instruction about one image; fields {image}, {instruction}.
+      text_task: the same without an image; field {instruction}.
     """
 
     describer: str = "{image} question : {question} answer :"
@@ -45,11 +47,17 @@ class Prompts:
     end: str = "<eos>"
     gap: str = " "
     lead: str = ""
-    caption: str = "{image} describe :"
+    task: str = "{image} {instruction}"
+    text_task: str = "{instruction}"
 
     def ask_describer(self, question: str) -> str:
         """The Describer's whole prompt for one question."""
         return self.describer.format(image=IMAGE, question=question)
+
+    def instruct(self, instruction: str, image: bool = True) -> str:
+        """The whole prompt of an instruction, with one image or with none."""
+        template = self.task if image else self.text_task
+        return template.format(image=IMAGE, instruction=instruction)
 
     def describer_trunk(self) -> str:
         """The Describer's prompt up to its image, shared by all questions."""
@@ -169,7 +177,7 @@ def verdict_summary(
 
 def prompt_words(prompts: Prompts, images: int) -> list[str]:
     """Every word of the templates, for a word-level tokenizer."""
-    texts = [prompts.ask_describer(""), prompts.caption]
+    texts = [prompts.ask_describer(""), *Instructions().describe]
     texts += [prompts.open_game(images, style) for style in STYLES]
     texts += [prompts.hear("", last) for last in (False, True)]
     texts += [prompts.ask, prompts.guess, prompts.summary_end, "yes no"]

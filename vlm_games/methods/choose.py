@@ -21,9 +21,17 @@ from vlm_games.data.records import GameRecord
 from vlm_games.games import filters
 from vlm_games.games.prompts import Prompts
 from vlm_games.games.protocol import GameSpec, PlayedGame
-from vlm_games.methods.method import Selection, Workbench
+from vlm_games.methods.game_figures import game_figures
+from vlm_games.methods.method import (
+    MAIN,
+    REPLAY_ONLY,
+    Selection,
+    Stage,
+    Workbench,
+    count_branches,
+)
 
-ARMS = ("main", "unfiltered", "lost", "shuffled", "replay_only")
+ARMS = (MAIN, "unfiltered", "lost", "shuffled", REPLAY_ONLY)
 ARMS += tuple(name for name in filters.FILTERS if name != "complete")
 
 # One answer to learn: (image, question, answer).
@@ -44,8 +52,8 @@ def select(
       config: `config.game`. seed: (seed, iteration).
       budget: main's Selection.budget, for controls.
     """
-    as_main = arm in ("main", "shuffled")
-    draws = ARMS.index("main" if as_main else arm)
+    as_main = arm in (MAIN, "shuffled")
+    draws = ARMS.index(MAIN if as_main else arm)
     rng = np.random.default_rng((*seed, draws))
     complete = [r for r in records if r.outcome != "aborted"]
     kept = [r for r in complete if r.kept]
@@ -64,23 +72,25 @@ def select(
         guessed = _sample(rng, guessed, budget["guesser"])
     if arm == "shuffled":
         answers = shuffle_answers(answers, bench, rng)
+    examples = {
+        "describer": describer_examples(answers, bench.prompts),
+        "guesser": [
+            guesser_example(
+                r,
+                bench.prompts,
+                bench.config.play,
+                # A listener's Guesser never guesses.
+                bench.config.play.guess == "likelihood"
+                or asks_all(r.game, config.asks_all),
+            )
+            for r in guessed
+        ],
+    }
     return Selection(
-        {
-            "describer": describer_examples(answers, bench.prompts),
-            "guesser": [
-                guesser_example(
-                    r,
-                    bench.prompts,
-                    bench.config.play,
-                    # A listener's Guesser never guesses.
-                    bench.config.play.guess == "likelihood"
-                    or asks_all(r.game, config.asks_all),
-                )
-                for r in guessed
-            ],
-        },
+        (Stage("sft", lambda params: examples),),
         kept=len(games),
-        figures=filter_figures(records, bench, config.credit),
+        budget={"kept": len(games), **count_branches(examples)},
+        figures=game_figures(records, bench, config),
     )
 
 
@@ -90,7 +100,7 @@ def pool(complete: Sequence[GameRecord], arm: str) -> list[GameRecord]:
     Raises:
       ValueError: the arm is a filter whose evidence was not gathered.
     """
-    if arm == "replay_only":
+    if arm == REPLAY_ONLY:
         return []
     if arm == "unfiltered":
         return list(complete)
@@ -241,35 +251,3 @@ def script(game: PlayedGame, shuffle: tuple[int, ...] | None) -> GameSpec:
         int(np.flatnonzero(order == spec.target)[0]),
         tuple((x.question, x.answer) for x in game.exchanges),
     )
-
-
-def filter_figures(
-    records: Sequence[GameRecord], bench: Workbench, credit: float
-) -> dict:
-    """Per filter: how many it keeps and the truth of kept and dropped."""
-    complete = [r for r in records if r.outcome != "aborted"]
-    truths = [[t.true for t in r.turns] for r in complete]
-    strata = [
-        [bench.stratum(t.question, t.answer) for t in r.turns] for r in complete
-    ]
-    table = {}
-    for name in records[0].filters if records else ():
-        passed = [r.filters[name] for r in complete]
-        table[name] = {
-            "kept": sum(passed),
-            "of": len(records),
-            **filters.truth_rates(passed, truths),
-            "lift": filters.stratified_lift(passed, truths, strata),
-        }
-    # The same for single answers, by the credit asked of them.
-    turns = [t for r in complete for t in r.turns]
-    passed = [t.credit is not None and t.credit > credit for t in turns]
-    single = [[t.true] for t in turns]
-    names = [[bench.stratum(t.question, t.answer)] for t in turns]
-    table["credit (answers)"] = {
-        "kept": sum(passed),
-        "of": len(turns),
-        **filters.truth_rates(passed, single),
-        "lift": filters.stratified_lift(passed, single, names),
-    }
-    return {"filters": table}

@@ -21,7 +21,7 @@ from vlm_games.games.play import Role
 from vlm_games.games.protocol import GameSpec, PlayedGame
 from vlm_games.games.questionnaire import play_list
 from vlm_games.methods import choose
-from vlm_games.methods.method import Selection, Workbench, fold
+from vlm_games.methods.method import Selection, Stage, Workbench, fold
 
 _view = jax.jit(augment, static_argnums=2)
 
@@ -45,12 +45,18 @@ class Prepared:
 class DialogGames:
     """The method; see `methods.method.Method`."""
 
+    record = GameRecord
+    arms = choose.ARMS
+
     def __init__(self, bench: Workbench):
         self.bench = bench
         self.config = bench.config.game
 
     def shards(self) -> int:
         return -(-self.config.games // self.config.shard)
+
+    def warm_up(self, arm: str, iteration: int) -> tuple[Stage, ...]:
+        return ()
 
     def prepare(self, params, iteration: int) -> Prepared:
         """Encodes every image once per view."""
@@ -229,6 +235,15 @@ class DialogGames:
             filters=verdicts,
             kept=verdicts[self.config.filter] and not aborted,
         )
+
+    def tokens_said(self, record: GameRecord) -> int:
+        """What was said last in an aborted game is not in its record."""
+        words = [record.final_summary]
+        for turn in record.turns:
+            words += [turn.summary, turn.question, turn.answer]
+        # Every role's words end with a token of their own.
+        encode = self.bench.tokenizer.encode
+        return sum(len(encode(text)) + 1 for text in words if text)
 
     def select(
         self,

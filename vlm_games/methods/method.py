@@ -1,4 +1,12 @@
-"""What every method has: candidates, a filter, examples to learn from."""
+"""What every method has: candidates, a filter, examples to learn from.
+
+    [warm_up]  ->  candidates  ->  select  ->  stages of fine-tuning
+     a player       shards of       per arm
+                    records
+
+A method is one file with a class of this shape and, if it makes anything but
+games, the record of its candidates; registry.py lists them.
+"""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -9,13 +17,18 @@ from jax.sharding import Mesh
 
 from vlm_games.data.examples import Example
 from vlm_games.data.images import ImageSource
-from vlm_games.data.records import GameRecord
+from vlm_games.data.schema import Record
 from vlm_games.data.tokenizer import Tokenizer
+from vlm_games.games.instructions import Instructions
 from vlm_games.games.play import Table
 from vlm_games.games.prompts import Prompts
 from vlm_games.models.config import VLMConfig
 from vlm_games.sampling.engine import Engine
 from vlm_games.sampling.scoring import Scorer
+
+MAIN = "main"
+REPLAY_ONLY = "replay_only"  # the arm of every method that has no candidates
+Examples = Mapping[str, Sequence[Example]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +38,7 @@ class Workbench:
     Attributes:
       config: the run's ConfigDict, read only.
       model: architecture.
-      tokenizer, prompts: of the model.
+      tokenizer, prompts, instructions: of the model.
       mesh, engine, scorer: the devices and the compiled functions.
       table: where games are played, while playing and while measuring.
       images: the unlabelled images.
@@ -39,6 +52,7 @@ class Workbench:
     model: VLMConfig
     tokenizer: Tokenizer
     prompts: Prompts
+    instructions: Instructions
     mesh: Mesh
     engine: Engine
     scorer: Scorer
@@ -49,55 +63,95 @@ class Workbench:
 
 
 @dataclasses.dataclass(frozen=True)
+class Stage:
+    """One fine-tuning of an iteration.
+
+    Attributes:
+      name: of its folder and in progress, such as "sft".
+      examples: (params that the stage begins with) -> examples by stream, for
+        each of which `rows` and `lengths` of the settings have an entry. A
+        pure function: a resumed run calls it again. Those of one stream have
+        equally many images, which are indices into `images`; there are none
+        in streams of text alone.
+      objective: "likelihood", cross-entropy on the learned words; or
+        "preference", for examples with two branches, chosen and rejected,
+        whose reference is the model that the stage begins with.
+      settings: fields of config.train that are otherwise in this stage.
+      images: what the examples' numbers count, the unlabelled images if None.
+      replay: whether rows of the source are fed beside.
+    """
+
+    name: str
+    examples: Callable[[Any], Examples]
+    objective: str = "likelihood"
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    images: ImageSource | None = None
+    replay: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
 class Selection:
     """What an arm learns from in one iteration.
 
     Attributes:
-      examples: by stream, for each of which `config.train.rows` and
-        `config.train.lengths` have an entry ("describer", "guesser"); those
-        of one stream have equally many images, which are indices into the
-        unlabelled images.
+      stages: in the order they are trained.
       kept: number of candidates chosen.
+      budget: how much was chosen: controls choose as much.
       figures: for metrics.json; "filters", if there, has per filter what
         `games.filters.truth_rates` tells of it.
     """
 
-    examples: Mapping[str, Sequence[Example]]
+    stages: tuple[Stage, ...]
     kept: int
+    budget: Mapping[str, int]
     figures: Mapping[str, Any]
-
-    @property
-    def budget(self) -> dict[str, int]:
-        """How much was chosen: controls choose as much."""
-        branches = {
-            name: sum(max(len(e.branches), 1) for e in found)
-            for name, found in self.examples.items()
-        }
-        return {"kept": self.kept, **branches}
 
 
 class Method(Protocol):
-    """Candidates come in shards, each a pure function of its number."""
+    """Candidates come in shards, each a pure function of its number.
+
+    Attributes:
+      record: class of the candidates.
+      arms: what may stand in `config.controls`.
+    """
+
+    record: type[Record]
+    arms: tuple[str, ...]
 
     def shards(self) -> int:
         """How many shards of candidates an iteration has."""
+
+    def warm_up(self, arm: str, iteration: int) -> tuple[Stage, ...]:
+        """What the arm's model learns before it makes candidates; () if it is
+        to make them as it is. The model so warmed up is not gone on with."""
 
     def prepare(self, params: Any, iteration: int) -> Any:
         """What all shards of an iteration share (encoded images)."""
 
     def candidates(
         self, params: Any, prepared: Any, iteration: int, shard: int
-    ) -> list[GameRecord]:
-        """Makes one shard, with the filters' verdicts in every record."""
+    ) -> list[Record]:
+        """Makes one shard."""
+
+    def tokens_said(self, record: Record) -> int:
+        """How many tokens the model said to make a candidate."""
 
     def select(
         self,
-        records: Sequence[GameRecord],
+        records: Sequence[Record],
         arm: str,
         iteration: int,
         budget: Mapping[str, int] | None,
     ) -> Selection:
         """Chooses what `arm` learns from; a control matches `budget`."""
+
+
+def count_branches(examples: Examples) -> dict[str, int]:
+    """By stream, how many texts are learned."""
+    return {
+        name: sum(max(len(e.branches), 1) for e in found)
+        for name, found in examples.items()
+    }
 
 
 def fold(seed: int, *numbers: int) -> jax.Array:

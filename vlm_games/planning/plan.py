@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import jax
 
-from vlm_games.base_model import SHIPPED, with_image_size
+from vlm_games.base_model import find_shipped, with_image_size
 from vlm_games.data.tokenizer import load_tokenizer
 from vlm_games.games.chat_prompts import chat_prompts
 from vlm_games.games.layout import capacities, opening
@@ -173,7 +173,7 @@ def guess_words(text: str) -> int:
 
 def find_config(config, folder: pathlib.Path) -> pathlib.Path:
     """config.json of the base, or the copy of it beside the config file."""
-    path = pathlib.Path(config.base or SHIPPED) / CONFIG
+    path = find_shipped(config.base) / CONFIG
     if path.is_file():
         return path
     if not config.shape:

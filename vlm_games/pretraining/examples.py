@@ -9,6 +9,7 @@ import dataclasses
 import numpy as np
 
 from vlm_games.data.examples import Example, read, said
+from vlm_games.games.instructions import Instructions
 from vlm_games.games.prompts import Prompts, verdict_summary
 from vlm_games.worlds import questions as world
 
@@ -87,7 +88,7 @@ def answer_row(rng, prompts: Prompts, recipe: Recipe, scene, image: int):
     """One image with many questions, each in a branch of its own."""
     branches = []
     if rng.random() < recipe.describe:
-        cue = prompts.caption.partition("{image}")[2].strip()
+        (cue,) = Instructions().describe
         caption = f"{world.caption(scene)} {prompts.end}"
         branches.append((read(cue), said(caption, recipe.describe_weight)))
     for _ in range(recipe.questions):

@@ -1,0 +1,99 @@
+"""Records on disk: one JSON object per line of a shard, whatever they are of.
+
+A shard `shard_00000.jsonl` is plain JSON lines, for jq or pandas as well as
+for `read_shard`. Beside it lies `shard_00000.jsonl.sha256`, in the format of
+`sha256sum -c`: without it, a shard cut off between two lines would look whole.
+"""
+
+import hashlib
+import os
+import pathlib
+from collections.abc import Iterable
+from typing import TypeVar
+
+from vlm_games.data import atomic
+from vlm_games.data.schema import Record
+
+Kind = TypeVar("Kind", bound=Record)
+
+
+class TornShardError(ValueError):
+    """A shard that is not whole: cut short, altered or half copied."""
+
+
+def write_shard(path: str | os.PathLike, records: Iterable[Record]) -> None:
+    """Writes records to `path`, all of them or none.
+
+    The checksum goes first: a crash between the two leaves a checksum without
+    a shard, which `list_shards` does not list.
+
+    Raises:
+      RecordError: a record is not sound; nothing is written.
+      OSError: the disk refused.
+    """
+    path = _local(path)
+    lines = [record.to_json() + "\n" for record in records]
+    content = "".join(lines).encode("ascii")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    checksum = f"{hashlib.sha256(content).hexdigest()}  {path.name}\n"
+    atomic.write_bytes(_checksum_path(path), checksum.encode())
+    atomic.write_bytes(path, content)
+
+
+def read_shard(path: str | os.PathLike, kind: type[Kind]) -> list[Kind]:
+    """Reads all records of a shard, which are of class `kind`.
+
+    Raises:
+      FileNotFoundError: there is no such shard.
+      TornShardError: the shard is not what was written.
+      RecordError: a line breaks the schema, named by file, line and field.
+    """
+    path = _local(path)
+    content = path.read_bytes()
+    _check_whole(path, content)
+    if not content:
+        return []
+    # Not splitlines(), which also cuts at characters that text may hold.
+    lines = content.decode("utf-8").removesuffix("\n").split("\n")
+    return [
+        kind.from_json(line, f"{path}, line {number}")
+        for number, line in enumerate(lines, 1)
+    ]
+
+
+def list_shards(folder: str | os.PathLike) -> list[pathlib.Path]:
+    """Paths of the finished shards in `folder`, sorted; [] without a folder.
+
+    Whether each is whole shows when it is read.
+    """
+    return sorted(_local(folder).glob("shard_*.jsonl"))
+
+
+def _check_whole(path: pathlib.Path, content: bytes) -> None:
+    advice = "Delete it to have it made again."
+    try:
+        expected = _checksum_path(path).read_text(encoding="utf-8").split()[:1]
+    except FileNotFoundError as error:
+        raise TornShardError(
+            f"{path}: no checksum {path.name}.sha256 beside it, so it may be "
+            f"cut short. {advice}"
+        ) from error
+    if expected != [hashlib.sha256(content).hexdigest()]:
+        raise TornShardError(
+            f"{path}: its {len(content)} bytes are not those that were "
+            f"written (SHA-256 differs from {path.name}.sha256). {advice}"
+        )
+
+
+def _checksum_path(path: pathlib.Path) -> pathlib.Path:
+    return path.with_name(path.name + ".sha256")
+
+
+def _local(path: str | os.PathLike) -> pathlib.Path:
+    # pathlib would quietly make a local folder called "gs:".
+    if "://" in os.fspath(path):
+        raise ValueError(
+            f"{path}: shards are written to a file system; mount the bucket "
+            "(gcsfuse) and give the mounted path."
+        )
+    return pathlib.Path(path)
