@@ -73,6 +73,10 @@ def get_config() -> ml_collections.ConfigDict:
     # in the others, and wherever games are measured, it guesses when it likes.
     c.game.asks_all = 0.75
 
+    c.stic = stic()
+    c.triangle = triangle()
+    c.text = text()
+
     c.train = ml_collections.ConfigDict()
     c.train.start = "last"  # or base: where each iteration starts from
     c.train.steps = 60
@@ -127,4 +131,98 @@ def get_config() -> ml_collections.ConfigDict:
     c.eval.source_images = 250
     c.eval.games = 512
     c.eval.guard_games = 128  # of each guard, of the main arm
+    return c
+
+
+def stic() -> ml_collections.ConfigDict:
+    """Of `method = "stic"`; see methods/stic.py.
+
+    `prefer` and `infuse` are its stages: fields of config.train that they have
+    otherwise, and rows of their own.
+    """
+    c = ml_collections.ConfigDict()
+    c.images = 512  # described in an iteration
+    c.shard = 256  # of them stored at a time
+    c.tokens = 40  # most of a description
+    c.temperature = 0.2
+    c.invented = 0.5  # share of rejected ones by an invitation to invent
+    # The shipped base knows one way to be asked: its inventions are hot ones.
+    c.invent_temperature = 1.5
+    c.low_side = 8  # short side of a blurred image, pixels
+    c.brightness = 0.5  # of the other corrupted images
+    c.hue = 0.3
+    c.prefer = ml_collections.ConfigDict()
+    c.prefer.beta = 0.1  # of DPO
+    c.prefer.alpha = 1 / 1024  # of the term that holds up the chosen one
+    c.prefer.learning_rate = 1e-4
+    c.prefer.steps = 40
+    c.prefer.augment = 0.0  # the reference saw the images as they are
+    c.prefer.rows = ml_collections.ConfigDict()
+    c.prefer.rows.description = 24
+    c.prefer.lengths = ml_collections.ConfigDict()
+    c.prefer.lengths.description = 96
+    c.infused = 512  # labelled items of the source with an own description
+    c.infuse = ml_collections.ConfigDict()
+    c.infuse.learning_rate = 1e-4
+    c.infuse.steps = 30
+    c.infuse.rows = ml_collections.ConfigDict()
+    c.infuse.rows.infused = 24
+    c.infuse.lengths = ml_collections.ConfigDict()
+    c.infuse.lengths.infused = 120
+    return c
+
+
+def triangle() -> ml_collections.ConfigDict:
+    """Of `method = "triangle"`; see methods/triangle.py.
+
+    `tune` teaches the model that makes pairs, `learn` the model itself.
+    """
+    c = ml_collections.ConfigDict()
+    c.images = 1_024  # asked about in an iteration
+    c.shard = 512  # of them stored at a time
+    c.question_tokens = 16
+    c.answer_tokens = 4
+    c.temperature = 1.0  # of the pairs; what is reconstructed is greedy
+    c.keep = 0.2  # the most consistent share of each type
+    c.similarity = "overlap"  # of tokens; or sentences: the extra `sentences`
+    c.hidden = (0.5, 0.2, 0.3)  # shares: question and answer, question, answer
+    c.seeds = 512  # labelled items of the source
+    c.tune = ml_collections.ConfigDict()
+    c.tune.learning_rate = 3e-4
+    c.tune.steps = 60
+    c.tune.rows = ml_collections.ConfigDict()
+    c.tune.rows.seed = 32
+    c.tune.lengths = ml_collections.ConfigDict()
+    c.tune.lengths.seed = 72
+    c.learn = ml_collections.ConfigDict()
+    c.learn.learning_rate = 3e-4
+    c.learn.steps = 60
+    c.learn.rows = ml_collections.ConfigDict()
+    c.learn.rows.pair = 24
+    c.learn.rows.seed = 8
+    c.learn.lengths = ml_collections.ConfigDict()
+    c.learn.lengths.pair = 72
+    c.learn.lengths.seed = 72
+    return c
+
+
+def text() -> ml_collections.ConfigDict:
+    """Of `method = "text"`, training on text alone; see methods/text.py."""
+    c = ml_collections.ConfigDict()
+    c.records = 1_024  # written in an iteration
+    c.shard = 512  # of them stored at a time
+    c.options = 4
+    c.tokens = 72  # most of a record
+    c.temperature = 1.0
+    c.checks = 3  # times the answer is asked for again, options shuffled
+    c.choice_tokens = 2  # most of such an answer
+    c.balance = True  # no letter is right more often than another
+    c.learn = ml_collections.ConfigDict()
+    c.learn.learning_rate = 3e-4
+    c.learn.steps = 60
+    c.learn.frozen = ("vision", "connector")
+    c.learn.rows = ml_collections.ConfigDict()
+    c.learn.rows.text = 24
+    c.learn.lengths = ml_collections.ConfigDict()
+    c.learn.lengths.text = 96
     return c

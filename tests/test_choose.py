@@ -80,11 +80,16 @@ def selected(records, arm, budget=None):
     return choose.select(records, arm, CONFIG, BENCH, SEED, budget)
 
 
+def examples_of(selection):
+    (stage,) = selection.stages
+    return stage.examples(None)
+
+
 def answers_of(selection):
     """(image, question, answer) of every Describer branch."""
     return [
         (e.images[0], branch[0].text, branch[1].text)
-        for e in selection.examples["describer"]
+        for e in examples_of(selection)["describer"]
         for branch in e.branches
     ]
 
@@ -134,7 +139,7 @@ def test_main_takes_kept_games_and_only_winners_teach_the_guesser(records):
     won = [r.images for r in kept if r.outcome == "success"]
     main = selected(records, "main")
     assert main.kept == len(kept)
-    assert [e.images for e in main.examples["guesser"]] == won
+    assert [e.images for e in examples_of(main)["guesser"]] == won
     targets = {r.images[r.target] for r in kept}
     assert {image for image, _, _ in answers_of(main)} <= targets
 
@@ -147,7 +152,7 @@ def test_lost_takes_only_what_the_filter_drops(records):
     ]
     budget = {"kept": 60, "describer": 60, "guesser": 60}
     found = selected(marked, "lost", budget)
-    games = {e.images[0] // 2 for e in found.examples["guesser"]}
+    games = {e.images[0] // 2 for e in examples_of(found)["guesser"]}
     answered = {image // 2 for image, _, _ in answers_of(found)}
     assert len(games) == len(answered) == 60
     for i in games | answered:
@@ -157,7 +162,7 @@ def test_lost_takes_only_what_the_filter_drops(records):
 def test_shuffled_learns_mains_games_with_its_answers_mixed_up(records):
     main = selected(records, "main")
     shuffled = selected(records, "shuffled", main.budget)
-    assert shuffled.examples["guesser"] == main.examples["guesser"]
+    assert examples_of(shuffled)["guesser"] == examples_of(main)["guesser"]
     asked = [[a[:2] for a in answers_of(s)] for s in (main, shuffled)]
     assert asked[0] == asked[1]
     given = [[a[2] for a in answers_of(s)] for s in (main, shuffled)]
@@ -183,7 +188,7 @@ def test_shuffling_keeps_the_answers_of_each_kind(records):
 def test_a_choice_is_the_same_when_made_again(records, arm):
     budget = None if arm == "main" else selected(records, "main").budget
     first, again = (selected(records, arm, budget) for _ in range(2))
-    assert first.examples == again.examples
+    assert examples_of(first) == examples_of(again)
 
 
 # Answers ----------------------------------------------------------------------
@@ -295,7 +300,7 @@ def test_asking_is_learned_where_guessing_was_allowed(
     chosen = choose.select(records, "main", config, bench, SEED, None)
     words = [
         text
-        for example in chosen.examples["guesser"]
+        for example in examples_of(chosen)["guesser"]
         for _, text in learned_words(example, tokenizer)
     ]
     assert any("is there a" in text for text in words)

@@ -15,6 +15,7 @@ from vlm_games.evaluation.questions import (
 )
 from vlm_games.games.prompts import Prompts
 from vlm_games.games.protocol import GameSpec, PlayedGame
+from vlm_games.methods.game_figures import talk_figures
 from vlm_games.sampling.scoring import Score
 from vlm_games.worlds import questions as world
 from vlm_games.worlds.scenes import SOURCE, TARGET, sample_scene
@@ -212,8 +213,8 @@ def test_talk_is_measured_by_its_variety():
         record(),
         record(("is it red ?", "yes"), ("where ?", "no")),
     ]
-    found = game_success.talk_figures(records)
+    found = talk_figures(records)
     assert found["distinct_questions"] == 50
     assert found["answer_entropy"] == pytest.approx(1)
     assert found["question_length"] == pytest.approx((3 * 4 + 2) / 4)
-    assert game_success.talk_figures([record()]) == {}
+    assert talk_figures([record()]) == {}

@@ -9,8 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from vlm_games.data import atomic, records
+from vlm_games.data import atomic, shards
 from vlm_games.data.records import GameRecord, Turn
+from vlm_games.data.schema import RecordError
 
 TURN = Turn(
     question="is it red ?",
@@ -100,7 +101,7 @@ def test_aborted_game_without_guess_comes_back():
     ],
 )
 def test_wrong_value_names_place_and_field(line, field):
-    with pytest.raises(records.RecordError, match=f"here, field {field}: "):
+    with pytest.raises(RecordError, match=f"here, field {field}: "):
         GameRecord.from_json(line, "here")
 
 
@@ -108,7 +109,7 @@ def test_wrong_value_names_place_and_field(line, field):
 def test_missing_field_is_named(name):
     found = json.loads(GAME.to_json())
     del found[name]
-    with pytest.raises(records.RecordError, match=f"field {name}: missing"):
+    with pytest.raises(RecordError, match=f"field {name}: missing"):
         GameRecord.from_json(json.dumps(found))
 
 
@@ -124,19 +125,19 @@ def test_missing_field_is_named(name):
     ],
 )
 def test_line_that_is_no_record_says_why(line, message):
-    with pytest.raises(records.RecordError, match=message):
+    with pytest.raises(RecordError, match=message):
         GameRecord.from_json(line)
 
 
 def test_numpy_value_is_refused_before_it_is_written():
     game = dataclasses.replace(GAME, target=np.int64(2))
-    with pytest.raises(records.RecordError, match=r"game 17.*target.*int64"):
+    with pytest.raises(RecordError, match=r"game 17.*target.*int64"):
         game.to_json()
 
 
 def test_not_a_number_is_refused_before_it_is_written():
     turn = dataclasses.replace(TURN, answer_logprob=float("nan"))
-    with pytest.raises(records.RecordError, match=r"turns\[0\].answer_logp"):
+    with pytest.raises(RecordError, match=r"turns\[0\].answer_logp"):
         dataclasses.replace(GAME, turns=(turn,)).to_json()
 
 
@@ -146,14 +147,14 @@ def test_not_a_number_is_refused_before_it_is_written():
 def shard_of(tmp_path, count=3):
     path = tmp_path / "dialogs" / "shard_00000.jsonl"
     games = [dataclasses.replace(GAME, game=i) for i in range(count)]
-    records.write_shard(path, games)
+    shards.write_shard(path, games)
     return path, games
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_shard_comes_back_as_it_was(tmp_path, count):
     path, games = shard_of(tmp_path, count)
-    assert records.read_shard(path) == games
+    assert shards.read_shard(path, GameRecord) == games
 
 
 def test_shard_is_plain_json_lines(tmp_path):
@@ -169,22 +170,22 @@ def test_shard_cut_anywhere_is_torn(tmp_path):
     line_end = whole.index(b"\n") + 1
     for length in (0, 10, line_end, len(whole) - 1):
         path.write_bytes(whole[:length])
-        with pytest.raises(records.TornShardError, match="shard_00000.jsonl"):
-            records.read_shard(path)
+        with pytest.raises(shards.TornShardError, match="shard_00000.jsonl"):
+            shards.read_shard(path, GameRecord)
 
 
 def test_shard_with_a_changed_byte_is_torn(tmp_path):
     path, _ = shard_of(tmp_path)
     path.write_bytes(path.read_bytes().replace(b'"game": 1', b'"game": 7'))
-    with pytest.raises(records.TornShardError):
-        records.read_shard(path)
+    with pytest.raises(shards.TornShardError):
+        shards.read_shard(path, GameRecord)
 
 
 def test_shard_without_checksum_is_torn(tmp_path):
     path, _ = shard_of(tmp_path)
     path.with_name(path.name + ".sha256").unlink()
-    with pytest.raises(records.TornShardError, match="no checksum"):
-        records.read_shard(path)
+    with pytest.raises(shards.TornShardError, match="no checksum"):
+        shards.read_shard(path, GameRecord)
 
 
 def test_error_in_a_whole_shard_names_file_line_and_field(tmp_path):
@@ -196,33 +197,33 @@ def test_error_in_a_whole_shard_names_file_line_and_field(tmp_path):
     checksum = records.hashlib.sha256(content).hexdigest()
     path.with_name(path.name + ".sha256").write_text(checksum)
     with pytest.raises(
-        records.RecordError, match=r"00000\.jsonl, line 2, field target"
+        RecordError, match=r"00000\.jsonl, line 2, field target"
     ):
-        records.read_shard(path)
+        shards.read_shard(path, GameRecord)
 
 
 def test_shards_are_listed_in_order_and_alone(tmp_path):
     for number in (10, 2):
-        records.write_shard(tmp_path / f"shard_{number:05d}.jsonl", [GAME])
+        shards.write_shard(tmp_path / f"shard_{number:05d}.jsonl", [GAME])
     (tmp_path / ".shard_00003.jsonl.99.tmp").touch()
     (tmp_path / "notes.jsonl").touch()
-    names = [path.name for path in records.list_shards(tmp_path)]
+    names = [path.name for path in shards.list_shards(tmp_path)]
     assert names == ["shard_00002.jsonl", "shard_00010.jsonl"]
 
 
 def test_folder_that_does_not_exist_has_no_shards(tmp_path):
-    assert records.list_shards(tmp_path / "dialogs") == []
+    assert shards.list_shards(tmp_path / "dialogs") == []
 
 
 def test_bucket_path_is_refused_rather_than_made_a_folder():
     with pytest.raises(ValueError, match="gcsfuse"):
-        records.write_shard("gs://bucket/shard_00000.jsonl", [])
+        shards.write_shard("gs://bucket/shard_00000.jsonl", [])
 
 
 def test_bad_record_leaves_nothing_behind(tmp_path):
     games = [GAME, dataclasses.replace(GAME, guess=1)]
-    with pytest.raises(records.RecordError):
-        records.write_shard(tmp_path / "shard_00000.jsonl", games)
+    with pytest.raises(RecordError):
+        shards.write_shard(tmp_path / "shard_00000.jsonl", games)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -259,7 +260,7 @@ def test_writer_killed_before_a_rename_leaves_no_shard(tmp_path, killed_at):
     """Killed before renaming the checksum (1) or the shard (2)."""
     program = f"""
 import os, signal
-from vlm_games.data import records
+from vlm_games.data import shards
 calls, replace = [], os.replace
 def replace_or_die(*args):
     calls.append(args)
@@ -267,11 +268,11 @@ def replace_or_die(*args):
         os.kill(os.getpid(), signal.SIGKILL)
     replace(*args)
 os.replace = replace_or_die
-records.write_shard({str(tmp_path / "shard_00000.jsonl")!r}, [])
+shards.write_shard({str(tmp_path / "shard_00000.jsonl")!r}, [])
 """
     done = subprocess.run([sys.executable, "-c", program], check=False)
     assert done.returncode == -9
-    assert records.list_shards(tmp_path) == []
-    records.write_shard(tmp_path / "shard_00000.jsonl", [GAME])
-    (shard,) = records.list_shards(tmp_path)
-    assert records.read_shard(shard) == [GAME]
+    assert shards.list_shards(tmp_path) == []
+    shards.write_shard(tmp_path / "shard_00000.jsonl", [GAME])
+    (shard,) = shards.list_shards(tmp_path)
+    assert shards.read_shard(shard, GameRecord) == [GAME]

@@ -86,7 +86,7 @@ class Trainer:
 
     def recipe(self, stage: Stage) -> Recipe:
         """How the stage is trained; the same for all stages like it."""
-        settings = ml_collections.ConfigDict(self._run.config.train)
+        settings = ml_collections.ConfigDict(self._run.config.train.to_dict())
         settings.update(ml_collections.ConfigDict(stage.settings))
         kind = stage.objective, settings.to_json(sort_keys=True)
         if kind not in self._recipes:

@@ -1,4 +1,4 @@
-"""The loop: candidates -> filter -> fine-tune -> measure, arm by arm, resumable.
+"""The loop: candidates, filter, fine-tune, measure; arm by arm, resumable.
 
 What a resume takes first, for each iteration of each arm in order:
 

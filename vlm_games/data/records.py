@@ -76,7 +76,7 @@ class GameRecord(Record):
 
     @classmethod
     def check(cls, found: Any, place: str) -> dict[str, Any]:
-        """Fields of a sound game; each by itself, then those that must agree."""
+        """Each field by itself, then those that must agree."""
         fields = schema.read_fields(found, _GAME_CHECKS, place)
         return _check_whole(fields, place)
 
