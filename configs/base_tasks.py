@@ -23,7 +23,8 @@ def get_config() -> ml_collections.ConfigDict:
     c.probe_rows = 8
     c.game_rows = 5
     c.task_rows = 24
-    c.text_rows = 12
+    c.told_rows = 8
+    c.record_rows = 4
     c.learning_rate = 5e-4
     c.warmup = 20
     return c

@@ -36,6 +36,14 @@ def scenes():
     return load_split("source/train", 200)[0]
 
 
+def words_of(pieces) -> str:
+    """What is said, less its end."""
+    text = " ".join(" ".join(piece.text for piece in pieces).split())
+    assert text.endswith(" <eos>")
+    assert all(piece.weight for piece in pieces)
+    return text.removesuffix(" <eos>")
+
+
 def task_branches(scenes, agree: float = 0.0, **fields):
     """(scene, what is asked, what is said) of every exchange of many rows."""
     row = {"described": 0, "pairs": 0, "asked_for": 0, "choices": 0.0}
@@ -48,26 +56,24 @@ def task_branches(scenes, agree: float = 0.0, **fields):
         )
         assert example.images == (image,)
         found += [
-            (scene, asked.text, said.text.removesuffix(" <eos>"))
-            for asked, said in example.branches
+            (scene, asked.text, words_of(said))
+            for asked, *said in example.branches
         ]
-        assert all(b[1].text.endswith(" <eos>") for b in example.branches)
     return found
 
 
-def text_branches(scenes, **fields):
-    """(what is asked, what is said) of every exchange of many rows of text."""
-    wanted = tasks.Tasks(**fields)
-    n = wanted.situations + wanted.told
+def told_branches(scenes, told: int, answered: int):
+    """(scene, what is asked, what is said) of every exchange in words."""
+    wanted = tasks.Tasks(told=told, answered=answered)
     rng = np.random.default_rng(0)
     found = []
-    for start in range(0, len(scenes) - n + 1, n):
-        part = scenes[start : start + n]
-        example = tasks.text_row(rng, LANGUAGE, wanted, part)
-        assert (example.images, example.trunk) == ((), ())
+    for scene in scenes:
+        example = tasks.told_row(rng, LANGUAGE, wanted, scene)
+        assert example.images == ()
+        (trunk,) = example.trunk
         found += [
-            (scene, asked.text, said.text.removesuffix(" <eos>"))
-            for scene, (asked, said) in zip(part, example.branches, strict=True)
+            (scene, trunk.text + asked.text, words_of(said))
+            for asked, *said in example.branches
         ]
     return found
 
@@ -110,7 +116,8 @@ def test_every_row_is_in_the_vocabulary_and_has_its_images(scenes, base):
     for i in range(60):
         for example in (
             tasks.task_row(rng, LANGUAGE, Recipe(), wanted, scenes[i], i),
-            tasks.text_row(rng, LANGUAGE, wanted, scenes[i : i + 4]),
+            tasks.told_row(rng, LANGUAGE, wanted, scenes[i]),
+            tasks.record_row(rng, LANGUAGE, wanted, scenes[i : i + 4]),
         ):
             tokens = encode(example, tokenizer, config.tokens_per_image).tokens
             assert unknown not in tokens
@@ -183,22 +190,40 @@ def test_choices_on_images_are_few(scenes):
 
 
 def test_told_choices_are_true_of_what_is_told(scenes):
-    for scene, asked, said in text_branches(scenes, situations=0, told=2):
+    found = told_branches(scenes, told=2, answered=0)
+    assert len(found) == 2 * len(scenes)
+    for scene, asked, said in found:
         fields = read_back(SPOKEN.told, asked)
         assert fields["situation"] == world.caption(scene)
         check_choice(scene, fields, said)
 
 
+def test_questions_on_what_is_told_are_answered_truly(scenes):
+    template = (
+        SPOKEN.described + Prompts().question_only("{question}")
+    ).strip()
+    found = told_branches(scenes, told=1, answered=2)
+    for scene, asked, said in [x for i, x in enumerate(found) if i % 3]:
+        fields = read_back(template, asked)
+        assert fields["description"] == world.caption(scene)
+        assert said in world.answers(world.BY_TEXT[fields["question"]], scene)
+
+
 def test_records_are_read_back_with_all_their_options(scenes):
     template = SPOKEN.situation_with(tasks.OPTIONS)
-    right = []
-    for scene, asked, said in text_branches(scenes, situations=2, told=0):
-        assert asked == SPOKEN.situation[0]
-        fields = read_back(template, said)
-        assert fields["situation"] == world.caption(scene)
-        options = SPOKEN.list_options([fields[f"option_{i}"] for i in range(4)])
-        reply = f"{fields['answer']} . {fields['rationale']}"
-        right.append(check_choice(scene, {**fields, "options": options}, reply))
+    rng, right = np.random.default_rng(0), []
+    for start in range(0, 200, 4):
+        four = scenes[start : start + 4]
+        example = tasks.record_row(rng, LANGUAGE, tasks.Tasks(), four)
+        assert (example.images, example.trunk) == ((), ())
+        for scene, (asked, *said) in zip(four, example.branches, strict=True):
+            assert asked.text == SPOKEN.situation[0]
+            fields = read_back(template, words_of(said))
+            assert fields["situation"] == world.caption(scene)
+            options = [fields[f"option_{i}"] for i in range(4)]
+            fields = {**fields, "options": SPOKEN.list_options(options)}
+            reply = f"{fields['answer']} . {fields['rationale']}"
+            right.append(check_choice(scene, fields, reply))
     assert set(right) == {0, 1, 2, 3}
 
 
@@ -210,7 +235,7 @@ def test_records_are_read_back_with_all_their_options(scenes):
 def test_training_on_goes_from_the_shipped_base_and_is_read_again(tmp_path):
     c = config_of("scenes_tasks")
     c.scenes, c.play_steps, c.learning_rate, c.warmup = 40, 1, 1e-6, 0
-    for kind in ("answer", "probe", "game", "task", "text"):
+    for kind in ("answer", "probe", "game", "task", "told", "record"):
         c[f"{kind}_rows"] = 1
     train.train(c, str(tmp_path))
     mesh = make_mesh(jax.devices()[:1])

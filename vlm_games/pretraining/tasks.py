@@ -5,11 +5,14 @@
                        +- answer : red ask [what color is the ring ?]
                        +- question : ... 1 red 2 blue ... [2 . a small ...]
 
-    text row          -+- open question : [a small ... . question : ... ]
-                       +- describe : a small ... question : ... [2 . a ...]
+    told row  describe : a small ... question : -+- ... 1 red 2 blue ... [2 . a]
+                                                 +- ... answer : [red]
 
-In brackets what is learned. Branches of a text row, whose trunk is empty, have
-nothing in common.
+    record row  -+- open question : [a small ... . question : ... answer : 2 . a]
+                 +- open question : [a large ... . question : ... answer : 4 . a]
+
+In brackets what is learned. Branches of a record row, whose trunk is empty,
+have nothing in common.
 """
 
 import dataclasses
@@ -34,18 +37,26 @@ class Tasks:
       pairs: questions that are asked and answered in one go.
       asked_for: questions found for an answer.
       choices: chance of a multiple choice on the image.
-      situations: records written from nothing.
-      told: multiple choices on a description, in a row of text.
+      records: situations written from nothing, with choice and rationale.
+      told: multiple choices on a scene in words; at least one.
+      answered: questions on it without options.
       none: chance that "none" is among the wrong options.
+      yes_no: share of yes/no questions among the multiple choices.
+      reason: weight of a rationale's words in the loss; a mark's is 1.
+      scene: weight of the words of a situation, which nothing foretells.
     """
 
     described: int = 1
     pairs: int = 2
     asked_for: int = 2
     choices: float = 0.2
-    situations: int = 2
-    told: int = 2
+    records: int = 3
+    told: int = 6
+    answered: int = 6
     none: float = 0.2
+    yes_no: float = 0.25
+    reason: float = 0.25
+    scene: float = 0.25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,9 +70,9 @@ class Language:
         """An instruction without the image, which the trunk holds."""
         return read(self.prompts.instruct(instruction).partition(IMAGE)[2])
 
-    def learn(self, words: str):
+    def learn(self, words: str, weight: float = 1.0):
         """Words of the model, and their end."""
-        return said(f"{self.prompts.reply(words)} {self.prompts.end}")
+        return said(f"{self.prompts.reply(words)} {self.prompts.end}", weight)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,15 +85,17 @@ class Problem:
     rationale: str
 
 
-def pose(rng, none: float, scene, options: int = 0) -> Problem:
+def pose(rng, tasks: Tasks, scene, options: int = 0) -> Problem:
     """A multiple choice on a scene; of `options` options, if that is given."""
+    yes_no = not options and rng.random() < tasks.yes_no
     while True:
         question, answer = pick_question(rng, scene)
         wrong = world.wrong_answers(question, scene)
         wrong = rng.permutation(wrong)[: OPTIONS - 1].tolist()
-        if not question.yes_no and answer != "none" and rng.random() < none:
+        if not yes_no and answer != "none" and rng.random() < tasks.none:
             wrong = [*wrong[: OPTIONS - 2], "none"]
-        if wrong and options in (0, len(wrong) + 1):
+        fits = options in (0, len(wrong) + 1)
+        if wrong and fits and question.yes_no == yes_no:
             break
     listed = rng.permutation([answer, *wrong]).tolist()
     return Problem(
@@ -122,50 +135,76 @@ def task_row(
         asked = language.after_image(wanted)
         branches.append((asked, language.learn(question.text)))
     if rng.random() < tasks.choices:
-        problem = pose(rng, tasks.none, scene)
+        problem = pose(rng, tasks, scene)
         asked = spoken.choice.format(
             question=problem.question,
             options=spoken.list_options(problem.options),
         )
         asked = language.after_image(asked)
-        branches.append((asked, choose(language, problem)))
+        branches.append((asked, *choose(language, tasks, problem)))
     trunk = (read(prompts.describer_trunk()),)
     return Example((image,), trunk, tuple(branches))
 
 
-def text_row(
-    rng: np.random.Generator, language: Language, tasks: Tasks, scenes
+def told_row(
+    rng: np.random.Generator, language: Language, tasks: Tasks, scene
 ) -> Example:
-    """Exchanges without an image, each on the description of its own scene."""
+    """A scene in words, and questions about it with options and without."""
     prompts, spoken = language.prompts, language.instructions
-    branches = []
-    for scene in scenes[: tasks.situations]:
-        problem = pose(rng, tasks.none, scene, OPTIONS)
-        record = spoken.situation_said.format(
-            situation=world.caption(scene),
-            question=problem.question,
-            options=spoken.list_options(problem.options),
-            answer=spoken.marks[problem.right],
-            rationale=problem.rationale,
-        )
-        asked = prompts.instruct(pick(rng, spoken.situation), image=False)
-        branches.append((read(asked), language.learn(record)))
-    for scene in scenes[tasks.situations :]:
-        problem = pose(rng, tasks.none, scene)
+    branches, trunk = [], ""
+    for _ in range(tasks.told):
+        problem = pose(rng, tasks, scene)
         asked = spoken.told.format(
             situation=world.caption(scene),
             question=problem.question,
             options=spoken.list_options(problem.options),
         )
-        asked = read(prompts.instruct(asked, image=False))
-        branches.append((asked, choose(language, problem)))
+        asked = prompts.instruct(asked, image=False)
+        trunk = asked[: asked.index(problem.question)]
+        asked = read(asked[len(trunk) :])
+        branches.append((asked, *choose(language, tasks, problem)))
+    for _ in range(tasks.answered):
+        question, answer = pick_question(rng, scene)
+        asked = prompts.question_only(question.text)
+        asked = read(asked[asked.index(question.text) :])
+        branches.append((asked, language.learn(answer)))
+    return Example((), (read(trunk),), tuple(branches))
+
+
+def record_row(
+    rng: np.random.Generator, language: Language, tasks: Tasks, scenes
+) -> Example:
+    """Records written from nothing, one of each scene."""
+    prompts, spoken = language.prompts, language.instructions
+    branches = []
+    for scene in scenes:
+        problem = pose(rng, tasks, scene, OPTIONS)
+        asked = prompts.instruct(pick(rng, spoken.situation), image=False)
+        record = write(language, tasks, world.caption(scene), problem)
+        branches.append((read(asked), *record))
     return Example((), (), tuple(branches))
 
 
-def choose(language: Language, problem: Problem):
-    """The right mark and the rationale, to be learned."""
+def choose(language: Language, tasks: Tasks, problem: Problem):
+    """The right mark, then the rationale, to be learned."""
     spoken = language.instructions
-    words = spoken.choice_said.format(
-        answer=spoken.marks[problem.right], rationale=problem.rationale
+    before, _, after = spoken.choice_said.partition("{rationale}")
+    mark = before.format(answer=spoken.marks[problem.right])
+    reason = problem.rationale + after
+    return said(mark), language.learn(reason, tasks.reason)
+
+
+def write(language: Language, tasks: Tasks, situation: str, problem: Problem):
+    """A whole record, to be learned: situation, choice, mark, rationale."""
+    spoken = language.instructions
+    first, _, rest = spoken.situation_said.partition("{question}")
+    middle, _, last = rest.partition("{rationale}")
+    asked = problem.question + middle.format(
+        options=spoken.list_options(problem.options),
+        answer=spoken.marks[problem.right],
     )
-    return language.learn(words)
+    return (
+        said(first.format(situation=situation), tasks.scene),
+        said(asked),
+        language.learn(problem.rationale + last, tasks.reason),
+    )

@@ -79,14 +79,15 @@ class BatchMaker:
         self.recipe = examples.Recipe(**c.recipe)
         self.tasks = tasks.Tasks(**c.tasks)
         self.prompts, self.language = Prompts(), tasks.Language()
-        n, texts = c.images, self.tasks.situations + self.tasks.told
+        n, records = c.images, self.tasks.records
         kinds = {
             # kind: (maker, rows, length, scenes of a row, images of a row)
             "answer": (self._answer, c.answer_rows, c.answer_length, 1, 1),
             "probe": (self._probe, c.probe_rows, c.game_length, n, n),
             "game": (self._game, c.game_rows, c.game_length, n, n),
             "task": (self._task, c.task_rows, c.task_length, 1, 1),
-            "text": (self._text, c.text_rows, c.text_length, texts, 0),
+            "told": (self._told, c.told_rows, c.text_length, 1, 0),
+            "record": (self._record, c.record_rows, c.text_length, records, 0),
         }
         self.kinds = {k: kind for k, kind in kinds.items() if kind[1]}
 
@@ -108,9 +109,13 @@ class BatchMaker:
             rng, self.language, self.recipe, self.tasks, scenes[0], images[0]
         )
 
-    def _text(self, rng, scenes, images):
-        del images  # it describes them in words
-        return tasks.text_row(rng, self.language, self.tasks, scenes)
+    def _told(self, rng, scenes, images):
+        del images  # it has them in words
+        return tasks.told_row(rng, self.language, self.tasks, scenes[0])
+
+    def _record(self, rng, scenes, images):
+        del images
+        return tasks.record_row(rng, self.language, self.tasks, scenes)
 
     def make(self, rng: np.random.Generator, kind: str):
         """One micro-batch: (Batch, pixels uint8 [M, H, W, 3])."""
@@ -138,7 +143,7 @@ def train(c, output: str) -> None:
     # One device: a batch packs its image slots as one shard.
     mesh = make_mesh(jax.devices()[:1])
     maker = BatchMaker(c, tokenizer, config.tokens_per_image)
-    total = c.see_steps + c.play_steps
+    total = c.text_steps + c.see_steps + c.play_steps
     optimizer = step.make_optimizer(
         step.OptimizerConfig(c.learning_rate, total, c.warmup, c.weight_decay)
     )
@@ -168,8 +173,12 @@ def feed(maker: BatchMaker, c, total: int):
     rng = np.random.default_rng(c.seed)
 
     def make(number: int):
-        playing = number >= c.see_steps
-        kinds = tuple(maker.kinds) if playing else ("answer",)
+        if number < c.text_steps:
+            kinds = [kind for kind in ("told", "record") if kind in maker.kinds]
+        elif number < c.text_steps + c.see_steps:
+            kinds = ["answer"]
+        else:
+            kinds = list(maker.kinds)
         return zip(*[maker.make(rng, kind) for kind in kinds], strict=True)
 
     with futures.ThreadPoolExecutor(1) as pool:
