@@ -14,17 +14,13 @@ def get_config() -> ml_collections.ConfigDict:
     """Returns the base's config with what is otherwise."""
     base = pathlib.Path(__file__).with_name("base.py")
     c = runpy.run_path(str(base))["get_config"]()
-    c.start = "scenes_base"
+    c.start = "vlm_games/assets/scenes_base"  # seen from the repository
     c.dtype = "bfloat16"  # half the bytes
-    c.seed = 1
+    c.text_steps = 700
     c.see_steps = 0
-    c.play_steps = 400
-    c.answer_rows = 16
-    c.probe_rows = 8
-    c.game_rows = 5
-    c.task_rows = 24
-    c.told_rows = 8
-    c.record_rows = 4
-    c.learning_rate = 5e-4
+    c.play_steps = 800
+    c.task_rows = 12
+    c.told_rows = 6
+    c.record_rows = 3
     c.warmup = 20
     return c

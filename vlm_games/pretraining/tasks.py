@@ -5,11 +5,11 @@
                        +- answer : red ask [what color is the ring ?]
                        +- question : ... 1 red 2 blue ... [2 . a small ...]
 
-    told row  describe : a small ... question : -+- ... 1 red 2 blue ... [2 . a]
-                                                 +- ... answer : [red]
+    told row  describe : a large ... question : -+- ... 1 red 2 blue ... [2 . a]
+                                                +- ... answer : [red]
 
-    record row  -+- open question : [a small ... . question : ... answer : 2 . a]
-                 +- open question : [a large ... . question : ... answer : 4 . a]
+    record row -+- open question : [a small ... . question : ... answer : 2 . a]
+                +- open question : [a large ... . question : ... answer : 4 . a]
 
 In brackets what is learned. Branches of a record row, whose trunk is empty,
 have nothing in common.

@@ -12,7 +12,6 @@ from absl import app, flags
 from ml_collections import config_flags
 from tqdm import tqdm
 
-from vlm_games.base_model import find_shipped
 from vlm_games.data import packing
 from vlm_games.data.augment import AugmentConfig
 from vlm_games.data.tokenizer import Tokenizer, word_tokenizer
@@ -148,7 +147,7 @@ def train(c, output: str) -> None:
         step.OptimizerConfig(c.learning_rate, total, c.warmup, c.weight_decay)
     )
     if c.start:
-        _, params = load_model(find_shipped(c.start))
+        _, params = load_model(c.start)
         params = jax.tree.map(lambda x: x.astype("float32"), params)
     else:
         params = init_params(config, jax.random.key(c.seed))
