@@ -133,7 +133,7 @@ def test_controls_learn_from_as_much_as_main(undisturbed):
     "sign",
     [
         "arms/main/iter_001/dialogs/shard_00000.jsonl",
-        "arms/main/iter_001/training/step_2",
+        "arms/main/iter_001/training/sft/step_2",
         "arms/main/iter_001/checkpoint",
         "arms/unfiltered/iter_001/training/step_4",
     ],
