@@ -55,6 +55,7 @@ setuptools.setup(
         "orbax-checkpoint>=0.12",
         "pillow>=11.0",
         "safetensors>=0.5",
+        "scipy>=1.14",
         "tensorboardX>=2.6.2",
         "tensorflow-datasets>=4.9.9",
         "tqdm>=4.66",
