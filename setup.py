@@ -67,6 +67,6 @@ setuptools.setup(
         "test": ["pytest>=8.3", "pytest-xdist>=3.8", "ruff>=0.17,<0.18"],
         # What tests/reference/ makes the reference files with; no torchvision:
         # images are read without it.
-        "reference": ["torch==2.13.0", "peft>=0.21"],
+        "reference": ["torch==2.13.0", "peft>=0.21", "trl>=1.16"],
     },
 )
