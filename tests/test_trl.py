@@ -60,6 +60,10 @@ PAIRS = (
     ),
     ((3,), "USER: <image>\nwhere is it ? ", " at the left .</s>", " no</s>"),
 )
+TEXT = (
+    ((), "USER: what color is it ? ", " red</s>", " it is a cat .</s>"),
+    ((), "USER: how many ? ", " there are three birds</s>", " two</s>"),
+)
 
 
 def draw_images():
@@ -75,7 +79,7 @@ def folders(tmp_path_factory):
     torch.manual_seed(0)
     with torch.no_grad():
         for x in model.parameters():
-            x += 0.05 * x.std(correction=0) * torch.randn_like(x)
+            x += 0.1 * x.std(correction=0) * torch.randn_like(x)
     model.save_pretrained(reference)
     processor.save_pretrained(reference)
     return policy, reference
@@ -96,28 +100,27 @@ def torch_model(folder):
     return model
 
 
-def rows():
+def rows(pairs) -> datasets.Dataset:
     images = draw_images()
-    return [
-        {
-            "images": [images[i] for i in numbers],
-            "prompt": prompt + CUE,
-            "chosen": chosen,
-            "rejected": rejected,
-        }
-        for numbers, prompt, chosen, rejected in PAIRS
+    found = [
+        {"prompt": prompt + CUE, "chosen": chosen, "rejected": rejected}
+        for _, prompt, chosen, rejected in pairs
     ]
+    for row, (numbers, *_) in zip(found, pairs, strict=True):
+        if numbers:
+            row["images"] = [images[i] for i in numbers]
+    return datasets.Dataset.from_list(found)
 
 
-def make_trainer(folders, folder, positive: bool):
+def make_trainer(folders, folder, pairs, positive: bool):
     """TRL's trainer of the pairs, and the batch that it collates."""
     from transformers import AutoProcessor
 
     loss = {"loss_type": ["sigmoid"]}
     processor = AutoProcessor.from_pretrained(folders[0])
     if positive:
-        count = [len(processor.tokenizer.encode(p[2])) for p in PAIRS]
-        weight = ALPHA * sum(count) / len(PAIRS)
+        count = [len(processor.tokenizer.encode(p[2])) for p in pairs]
+        weight = ALPHA * sum(count) / len(pairs)
         loss = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, weight]}
     arguments = trl.DPOConfig(
         output_dir=str(folder),
@@ -125,7 +128,7 @@ def make_trainer(folders, folder, positive: bool):
         use_cpu=True,
         bf16=False,
         gradient_checkpointing=False,
-        per_device_train_batch_size=len(PAIRS),
+        per_device_train_batch_size=len(pairs),
         report_to=[],
         **loss,
     )
@@ -133,15 +136,15 @@ def make_trainer(folders, folder, positive: bool):
         torch_model(folders[0]),
         torch_model(folders[1]),
         arguments,
-        train_dataset=datasets.Dataset.from_list(rows()),
+        train_dataset=rows(pairs),
         processing_class=processor,
     )
-    return trainer, trainer.data_collator(rows())
+    return trainer, trainer.data_collator(list(trainer.train_dataset))
 
 
-def theirs(folders, folder, positive):
+def theirs(folders, folder, pairs, positive):
     """(loss, metrics, gradient as params of ours, collated batch), by TRL."""
-    trainer, batch = make_trainer(folders, folder, positive)
+    trainer, batch = make_trainer(folders, folder, pairs, positive)
     model = trainer.model.train()
     loss = trainer.compute_loss(model, dict(batch))
     loss.backward()
@@ -157,7 +160,7 @@ def theirs(folders, folder, positive):
     return loss.item(), metrics, gradient, batch
 
 
-def our_examples(policy, reference):
+def our_examples(policy, reference, pairs):
     """The pairs, with what our scorer says of them under the reference."""
     pixels = np.stack([np.asarray(image) for image in draw_images()])
     examples = [
@@ -166,16 +169,16 @@ def our_examples(policy, reference):
             (read(prompt),),
             tuple((read(CUE), said(words)) for words in responses),
         )
-        for numbers, prompt, *responses in PAIRS
+        for numbers, prompt, *responses in pairs
     ]
-    images = models.encode_images(reference.config, reference.params, pixels)
+    bank = models.encode_images(reference.config, reference.params, pixels)
     scorer = Scorer(
         policy.config,
         wrap(policy.tokenizer),
         make_mesh(jax.devices()[:1]),
         rows=len(examples),
     )
-    bank = images.reshape(-1, images.shape[-1])
+    bank = bank.reshape(-1, bank.shape[-1]) if pairs[0][0] else None
     scores = scorer.score(reference.params, bank, examples)
     found = [
         Example(
@@ -186,18 +189,19 @@ def our_examples(policy, reference):
     return found, pixels
 
 
-def ours(folders, alpha, packed_rows):
+def ours(folders, pairs, alpha, packed_rows):
     """(means over pairs, gradient of theirs, the encoded pairs), by us."""
     policy, reference = (load_pretrained(f, "float32") for f in folders)
-    examples, pixels = our_examples(policy, reference)
+    examples, pixels = our_examples(policy, reference, pairs)
     tokenizer, per_image = (
         wrap(policy.tokenizer),
         policy.config.tokens_per_image,
     )
     encoded = [encode(e, tokenizer, per_image) for e in examples]
-    shape = BatchShape(packed_rows, 192, 6)
+    images = 6 if pairs[0][0] else 0
+    shape = BatchShape(packed_rows, 192, images)
     batch, used = pack(encoded, shape, per_image)
-    assert used == len(PAIRS)
+    assert used == len(pairs)
 
     @jax.jit
     @functools.partial(jax.value_and_grad, has_aux=True)
@@ -206,11 +210,11 @@ def ours(folders, alpha, packed_rows):
             policy.config, params, batch, images, beta=BETA, alpha=alpha
         )
 
-    images = jnp.asarray(pixels[batch.images])
-    (loss, totals), gradient = compute(policy.params, images)
-    means = {k: float(v) / len(PAIRS) for k, v in totals.items()}
-    means["loss"] = float(loss) / len(PAIRS)
-    gradient = jax.tree.map(lambda g: np.asarray(g) / len(PAIRS), gradient)
+    seen = jnp.asarray(pixels[batch.images])
+    (loss, totals), gradient = compute(policy.params, seen)
+    means = {k: float(v) / len(pairs) for k, v in totals.items()}
+    means["loss"] = float(loss) / len(pairs)
+    gradient = jax.tree.map(lambda g: np.asarray(g) / len(pairs), gradient)
     assert means["weight"] == 1.0
     return means, gradient, encoded
 
@@ -220,8 +224,8 @@ def relative_error(found, expected) -> float:
     return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
-def assert_same_gradients(found, expected):
-    """Param by param; some of the tower's last block get none."""
+def assert_same_gradients(found, expected, least_share):
+    """Param by param; so large a share of them must have a gradient at all."""
     flat, _ = jax.tree_util.tree_flatten_with_path(found)
     sizes = []
     for (path, x), y in zip(flat, jax.tree.leaves(expected), strict=True):
@@ -232,16 +236,22 @@ def assert_same_gradients(found, expected):
             assert relative_error(x, y) < TOLERANCE, name
         else:
             assert np.linalg.norm(x) < 1e-6, name
-    assert np.mean(np.array(sizes) > 1e-6) > 0.8
+    assert np.mean(np.array(sizes) > 1e-6) > least_share
 
 
-@pytest.mark.parametrize("positive", [False, True], ids=["dpo", "stic"])
+@pytest.mark.parametrize(
+    "pairs, positive",
+    [(PAIRS, False), (PAIRS, True), (TEXT, True)],
+    ids=["dpo", "stic", "stic of text alone"],
+)
 def test_loss_rewards_and_gradients_are_those_of_dpo_trainer(
-    folders, tmp_path, positive
+    folders, tmp_path, pairs, positive
 ):
-    loss, metrics, expected, collated = theirs(folders, tmp_path, positive)
-    alpha, count = ALPHA if positive else 0.0, len(PAIRS)
-    found, gradient, encoded = ours(folders, alpha, packed_rows=2)
+    loss, metrics, expected, collated = theirs(
+        folders, tmp_path, pairs, positive
+    )
+    alpha, count = ALPHA if positive else 0.0, len(pairs)
+    found, gradient, encoded = ours(folders, pairs, alpha, packed_rows=2)
     for i, example in enumerate(encoded):
         for branch, row in ((1, i), (2, i + count)):
             here = (example.branches == 0) | (example.branches == branch)
@@ -250,6 +260,8 @@ def test_loss_rewards_and_gradients_are_those_of_dpo_trainer(
             assert example.tokens[here].tolist() == tokens
     assert found["loss"] == pytest.approx(loss, rel=1e-5)
     for name, their_name in NAMES.items():
-        assert found[name] == pytest.approx(metrics[their_name], rel=1e-4)
+        # Rewards are small differences of log-probabilities of -50 or so.
+        expected_mean = pytest.approx(metrics[their_name], rel=1e-4, abs=5e-6)
+        assert found[name] == expected_mean, name
     assert abs(found["margin"]) > 0.01
-    assert_same_gradients(gradient, expected)
+    assert_same_gradients(gradient, expected, 0.8 if pairs is PAIRS else 0.2)
