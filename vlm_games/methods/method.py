@@ -23,6 +23,8 @@ from vlm_games.games.instructions import Instructions
 from vlm_games.games.play import Table
 from vlm_games.games.prompts import Prompts
 from vlm_games.models.config import VLMConfig
+from vlm_games.report.candidates import CandidateView
+from vlm_games.report.gallery import GameView
 from vlm_games.sampling.engine import Engine
 from vlm_games.sampling.scoring import Scorer
 
@@ -147,6 +149,11 @@ class Method(Protocol):
         budget: Mapping[str, int] | None,
     ) -> Selection:
         """Chooses what `arm` learns from; a control matches `budget`."""
+
+    def show(
+        self, records: Sequence[Record], iteration: int, most: int
+    ) -> Sequence[GameView | CandidateView]:
+        """At most `most` of each outcome, with their pictures, for the page."""
 
 
 def count_branches(examples: Examples) -> dict[str, int]:
