@@ -131,6 +131,10 @@ def get_config() -> ml_collections.ConfigDict:
     c.eval.source_images = 250
     c.eval.games = 512
     c.eval.guard_games = 128  # of each guard, of the main arm
+    c.eval.choices = False  # whether multiple choices are measured
+    # Whether questions are also asked behind the model's own description.
+    c.eval.described = False
+    c.eval.description_tokens = 40  # most of it
     return c
 
 
