@@ -147,6 +147,7 @@ def stic() -> ml_collections.ConfigDict:
     c = ml_collections.ConfigDict()
     c.images = 512  # described in an iteration
     c.shard = 256  # of them stored at a time
+    c.rows = 128  # of them described at once, on each device
     c.tokens = 40  # most of a description
     c.temperature = 0.2
     c.invented = 0.5  # share of rejected ones by an invitation to invent
@@ -166,6 +167,7 @@ def stic() -> ml_collections.ConfigDict:
     c.prefer.lengths = ml_collections.ConfigDict()
     c.prefer.lengths.description = 96
     c.infused = 512  # labelled items of the source with an own description
+    c.questions = 3  # of each of them
     c.infuse = ml_collections.ConfigDict()
     c.infuse.learning_rate = 1e-4
     c.infuse.steps = 30

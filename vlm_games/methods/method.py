@@ -46,6 +46,8 @@ class Workbench:
       images: the unlabelled images.
       truth: (image, question, answer) -> whether the answer is true, or None
         where nobody knows. For measuring; nothing is chosen by it.
+      faithful: (image, description) -> how many things it says that are true,
+        and how many things it says; None where nobody knows. For measuring.
       stratum: (question, answer) -> name of the group within which answers
         are compared.
     """
@@ -61,6 +63,7 @@ class Workbench:
     table: Table
     images: ImageSource
     truth: Callable[[int, str, str], bool | None]
+    faithful: Callable[[int, str], tuple[int, int] | None]
     stratum: Callable[[str, str], str]
 
 
