@@ -38,6 +38,7 @@ from vlm_games.methods.descriptions import (
 from vlm_games.methods.infuse import infused_examples
 from vlm_games.methods.method import REPLAY_ONLY, Selection, Stage, Workbench
 from vlm_games.pretraining.examples import pick
+from vlm_games.report.candidates import CandidateView
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,6 +258,25 @@ class Stic:
             budget={"kept": len(chosen)},
             figures=prefer.figures(chosen),
         )
+
+    def show(
+        self, records: Sequence[DescriptionRecord], iteration: int, most: int
+    ) -> list[CandidateView]:
+        return [
+            CandidateView(
+                f"Pair {r.number}",
+                iteration,
+                kept,
+                f"rejected one {r.source}",
+                [self.bench.images[r.image]],
+                [
+                    ("chosen", r.chosen.text, r.chosen.faithful),
+                    ("rejected", r.rejected.text, r.rejected.faithful),
+                ],
+            )
+            for kept in (True, False)
+            for r in [r for r in records if r.kept == kept][:most]
+        ]
 
 
 def corrupt_images(
