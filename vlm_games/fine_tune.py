@@ -237,7 +237,7 @@ def make_streams(c, stage: Stage, examples: Examples, images, replay):
             c,
             name,
             several,
-            stage.images or images,
+            stage.images_of(name, images),
             len(several[0].images),
         )
         for name, several in examples.items()
@@ -261,9 +261,9 @@ def with_reference(
     run: Run, params, stage: Stage, examples: Examples
 ) -> dict[str, list[Example]]:
     """Examples with the log-probabilities of `params` for their branches."""
-    bench, images = run.bench, stage.images or run.bench.images
-    made = {}
+    bench, made = run.bench, {}
     for name, found in examples.items():
+        images = stage.images_of(name, bench.images)
         used = sorted({i for e in found for i in e.images})
         where = {image: place for place, image in enumerate(used)}
         pixels = np.stack([images[i] for i in used])
