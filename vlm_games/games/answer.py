@@ -52,6 +52,7 @@ def answer(
     limit: int,
     temperature: float = 0.0,
     seed: tuple[int, ...] = (0,),
+    rows: int | None = None,
 ) -> list[Answer]:
     """Answers to all prompts, in order.
 
@@ -59,12 +60,14 @@ def answer(
       role: who answers, and how it sees the images.
       limit: most tokens of an answer.
       temperature: 0 is greedy. seed: of the draws.
+      rows: prompts at a time with each model, ROWS if None.
     """
     if not prompts:
         return []
+    rows = rows or ROWS
     encoded = [_encode(engine, tokenizer, prompt) for prompt in prompts]
     longest = max(len(tokens) for tokens, _ in encoded)
-    width, batch = bucket(longest), ROWS * engine.shards
+    width, batch = bucket(longest), rows * engine.shards
     draws = np.zeros((2, len(encoded) + batch), np.int32)
     draws[:, : len(encoded)] = np.array([p.draw for p in prompts]).T
     vocabulary = np.arange(engine.config.vocab_size)
@@ -82,7 +85,7 @@ def answer(
         session = engine.admit(
             role.params,
             engine.init(batch, width + limit),
-            np.tile(np.arange(ROWS, dtype=np.int32), engine.shards),
+            np.tile(np.arange(rows, dtype=np.int32), engine.shards),
             ids,
             places,
             role.image_tokens,
