@@ -195,8 +195,8 @@ def triangle() -> ml_collections.ConfigDict:
     c.hidden = (0.5, 0.2, 0.3)  # shares: question and answer, question, answer
     c.seeds = 512  # labelled items of the source
     c.tune = ml_collections.ConfigDict()
-    c.tune.learning_rate = 3e-4
-    c.tune.steps = 60
+    c.tune.learning_rate = 1e-3
+    c.tune.steps = 100
     c.tune.rows = ml_collections.ConfigDict()
     c.tune.rows.seed = 32
     c.tune.lengths = ml_collections.ConfigDict()

@@ -28,7 +28,7 @@ from vlm_games.methods.method import (
     Workbench,
     count_branches,
 )
-from vlm_games.methods.triangle_record import PairRecord
+from vlm_games.methods.triangle_record import NOT_READ, PairRecord
 
 SIMILARITIES = {
     "overlap": lambda config: similarities.Overlap(),
@@ -71,13 +71,18 @@ class Triangle:
             )
             return {"seed": found}
 
-        settings = self.config.tune.to_dict()
-        images = {"seed": self.source}
-        return (Stage("tune", examples, settings=settings, images=images),)
+        stage = Stage(
+            "tune",
+            examples,
+            settings=self.config.tune.to_dict(),
+            images={"seed": self.source},
+            replay=False,
+        )
+        return (stage,)
 
     def prepare(self, params, iteration: int) -> np.ndarray:
         """The images that are asked about, int [images]."""
-        return draw_images(
+        return making.draw_images(
             len(self.bench.images),
             self.config.images,
             self.bench.config.seed,
@@ -93,28 +98,26 @@ class Triangle:
         pixels = np.stack([bench.images[i] for i in images])
         role = Role(params, bench.engine.encode(params, pixels))
         said = self._make_pairs(role, iteration, first, len(images))
-        read = [self._read(words) for words in said]
-        places = [i for i, pair in enumerate(read) if pair is not None]
-        pairs = {i: read[i] for i in places}
+        pairs = {
+            i: pair
+            for i, pair in enumerate(map(self._read, said))
+            if pair is not None
+        }
         again = self._tell_again(role, iteration, first, pairs)
-        scored = self._score(pairs, again)
-        records = []
-        for i, image in enumerate(images):
-            records.append(
-                PairRecord(
-                    number=first + i,
-                    iteration=iteration,
-                    seed=bench.config.seed,
-                    image=image,
-                    name=bench.images.names[image],
-                    said=said[i].text,
-                    **self._told(image, pairs.get(i), again.get(i)),
-                    **scored.get(i, UNSCORED),
-                    tokens=said[i].tokens
-                    + sum(x.tokens for x in again.get(i, ())),
-                )
+        told = self._tell(images, pairs, again)
+        return [
+            PairRecord(
+                number=first + i,
+                iteration=iteration,
+                seed=bench.config.seed,
+                image=image,
+                name=bench.images.names[image],
+                said=said[i].text,
+                tokens=said[i].tokens + sum(x.tokens for x in again.get(i, ())),
+                **told.get(i, NOT_READ),
             )
-        return records
+            for i, image in enumerate(images)
+        ]
 
     def _make_pairs(
         self, role: Role, iteration: int, first: int, count: int
@@ -187,30 +190,47 @@ class Triangle:
         found = iter(self._answer(role, asked, limit))
         return {i: (next(found), next(found)) for i in pairs}
 
-    def _score(
+    def _tell(
         self,
+        images: Sequence[int],
         pairs: Mapping[int, tuple[str, str]],
         again: Mapping[int, tuple[Answer, Answer]],
     ) -> dict[int, dict]:
-        """Form and similarities of each pair, as the record's fields."""
+        """What records tell of the pairs that could be read."""
         forms = [self.form(*pair) for pair in pairs.values()]
-        sides = [
+        questions, answers = (
             [
                 (self._plain(pair[side]), self._plain(again[i][side].text))
                 for i, pair in pairs.items()
             ]
             for side in (0, 1)
-        ]
-        found = similarities.compare(self.similarity, forms, *sides)
+        )
+        scored = similarities.compare(
+            self.similarity, forms, questions, answers
+        )
         return {
             i: {
+                "question": pair[0],
+                "answer": pair[1],
+                "kind": self._kind(pair, form),
                 "form": form,
-                "similarity_question": x.question,
-                "similarity_answer": x.answer,
-                "score": x.score,
+                "question_again": again[i][0].text,
+                "answer_again": again[i][1].text,
+                "similarity_question": found.question,
+                "similarity_answer": found.answer,
+                "score": found.score,
+                "true": self.bench.truth(images[i], *pair),
             }
-            for i, form, x in zip(pairs, forms, found, strict=True)
+            for (i, pair), form, found in zip(
+                pairs.items(), forms, scored, strict=True
+            )
         }
+
+    def _kind(self, pair: tuple[str, str], form: str) -> str:
+        """The type within which pairs are ranked."""
+        if self.config.types == "form":
+            return form
+        return self.bench.stratum(*pair).partition("/")[0]
 
     def form(self, question: str, said: str) -> str:
         """What is compared of a pair; see `similarity.form_of`."""
@@ -225,22 +245,6 @@ class Triangle:
         for words in self.config.fixed:
             text = text.replace(words, " ")
         return text
-
-    def _told(
-        self,
-        image: int,
-        pair: tuple[str, str] | None,
-        again: tuple[Answer, Answer] | None,
-    ) -> dict:
-        """Fields of the record that are words, and what they are of."""
-        if pair is None or again is None:
-            return dict.fromkeys(WORDS)
-        kind = self.form(*pair)
-        if self.config.types == "stratum":
-            kind = self.bench.stratum(*pair).partition("/")[0]
-        values = *pair, *(x.text for x in again), kind
-        true = self.bench.truth(image, *pair)
-        return dict(zip(WORDS, (*values, true), strict=True))
 
     def tokens_said(self, record: PairRecord) -> int:
         return record.tokens
@@ -281,31 +285,3 @@ class Triangle:
             budget={"kept": len(pairs), **count_branches(examples)},
             figures=choosing.pair_figures(records, c.keep, bench),
         )
-
-
-UNSCORED = dict.fromkeys(
-    ("form", "similarity_question", "similarity_answer", "score")
-)
-WORDS = (
-    "question",
-    "answer",
-    "question_again",
-    "answer_again",
-    "kind",
-    "true",
-)
-
-
-def draw_images(
-    total: int, count: int, seed: int, iteration: int
-) -> np.ndarray:
-    """Numbers of the images of an iteration, from 1 on; int [count].
-
-    No image comes again, in this iteration or another, before all have come.
-    """
-    start, found = (iteration - 1) * count, []
-    while len(found) < count:
-        round_, offset = divmod(start + len(found), total)
-        order = np.random.default_rng((seed, 94, round_)).permutation(total)
-        found += order[offset : offset + count - len(found)].tolist()
-    return np.array(found)

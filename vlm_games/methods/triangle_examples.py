@@ -22,7 +22,6 @@ from vlm_games.methods.choose import Answer, describer_examples
 from vlm_games.pretraining.examples import pick_question
 
 HIDDEN = ("pair", "question", "answer")  # the order of config.triangle.hidden
-END = 0.1  # weight of the end token, as in answers of games
 
 
 def seed_items(
@@ -83,7 +82,8 @@ def hide(
         told = instructions.pair_said.format(question=question, answer=answer)
     else:
         asked, told = ask_for(answer, instructions, prompts, rng), question
-    pieces = read(asked), said(prompts.reply(told)), said(prompts.end, END)
+    # The end is learned in full: it was no end of words so far.
+    pieces = read(asked), said(prompts.reply(told)), said(prompts.end)
     return Example((image,), pieces)
 
 
@@ -116,3 +116,18 @@ def answering(items: Sequence[Answer], prompts: Prompts) -> list[Example]:
 
 def _one_of(pool: Sequence[str], rng: np.random.Generator) -> str:
     return pool[rng.integers(len(pool))]
+
+
+def draw_images(
+    total: int, count: int, seed: int, iteration: int
+) -> np.ndarray:
+    """Numbers of the images of an iteration, from 1 on; int [count].
+
+    No image comes again, in this iteration or another, before all have come.
+    """
+    start, found = (iteration - 1) * count, []
+    while len(found) < count:
+        round_, offset = divmod(start + len(found), total)
+        order = np.random.default_rng((seed, 94, round_)).permutation(total)
+        found += order[offset : offset + count - len(found)].tolist()
+    return np.array(found)

@@ -93,3 +93,5 @@ _OF_A_PAIR = (
     "similarity_answer",
     "score",
 )
+# Fields of a record whose pair could not be read.
+NOT_READ = dict.fromkeys((*_OF_A_PAIR, "similarity_question", "true"))
