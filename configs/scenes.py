@@ -185,6 +185,7 @@ def triangle() -> ml_collections.ConfigDict:
     c.answer_tokens = 4
     c.temperature = 1.0  # of the pairs; what is reconstructed is greedy
     c.keep = 0.2  # the most consistent share of each type
+    c.balance = True  # no answer outnumbers the next of its type
     # What a type is: stratum, the kind of question (of the rendered world, its
     # kind; else the first word); or form, of methods.similarity.FORMS.
     c.types = "stratum"

@@ -27,6 +27,8 @@ from vlm_games.methods.triangle_choose import (
     ARMS,
     by_decile,
     check_settings,
+    highest,
+    lowest,
     share_of_types,
 )
 from vlm_games.methods.triangle_examples import (
@@ -52,6 +54,7 @@ def settings(**fields) -> ml_collections.ConfigDict:
     c.images, c.shard, c.rows, c.seeds = 6, 4, 4, 40
     c.question_tokens, c.answer_tokens, c.temperature = 12, 4, 1.0
     c.keep, c.types, c.similarity = 0.2, "stratum", "overlap"
+    c.balance = False
     c.embedder, c.long_answer, c.fixed = "", 20, ()
     c.hidden = (0.5, 0.2, 0.3)
     c.tune = ml_collections.ConfigDict({"steps": 2, "rows": {"seed": 4}})
@@ -216,7 +219,7 @@ def test_labels_are_as_annotators_gave_them():
 def test_a_warm_up_is_the_same_when_made_again_and_new_next_time():
     def examples(iteration):
         (stage,) = make().warm_up("main", iteration)
-        assert stage.name == "tune" and not stage.replay
+        assert stage.name == "tune" and stage.settings["steps"] == 2
         return stage.examples(None)["seed"]
 
     assert examples(1) == examples(1) != examples(2)
@@ -327,23 +330,41 @@ def test_fixed_words_are_not_compared(calls):
 
 
 @pytest.mark.parametrize("keep", [0.05, 0.2, 0.5, 0.8, 1.0])
-@pytest.mark.parametrize("lowest", [False, True])
-def test_the_share_is_kept_of_every_type(records, keep, lowest):
+@pytest.mark.parametrize("rank", [highest, lowest])
+def test_the_share_is_kept_of_every_type(records, keep, rank):
     readable = [r for r in records if r.score is not None]
-    kept = share_of_types(readable, keep, lowest)
+    kept = share_of_types(readable, settings(keep=keep), rank)
     for kind, count in (("color", 230), ("shape", 150)):
         same = [r for r in readable if r.kind == kind]
         chosen = {r.number for r in kept if r.kind == kind}
         assert len(chosen) == int(keep * count + 0.5)
-        ranked = sorted(same, key=lambda r: r.score, reverse=not lowest)
-        assert chosen == {r.number for r in ranked[: len(chosen)]}
+        first = sorted(same, key=rank)[: len(chosen)]
+        assert chosen == {r.number for r in first}
+        scores = [r.score for r in first]
+        assert scores == sorted(scores, reverse=rank is highest)
 
 
 def test_of_equal_scores_the_lower_numbers_are_kept():
     same = [record(i, score=1.0) for i in range(10)]
-    for lowest in (False, True):
-        kept = share_of_types(same[::-1], 0.3, lowest)
+    for rank in (highest, lowest):
+        kept = share_of_types(same[::-1], settings(keep=0.3), rank)
         assert [r.number for r in kept] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("keep", [0.05, 0.2, 0.5, 1.0])
+def test_in_balance_no_answer_outnumbers_the_runner_up(keep):
+    # 60 times yes, which score higher, and 20 times no.
+    answers = ["yes"] * 60 + ["no"] * 20
+    found = [
+        dataclasses.replace(record(i, score=1 - i / 100), answer=answer)
+        for i, answer in enumerate(answers)
+    ]
+    balanced = settings(keep=keep, balance=True)
+    for rank in (highest, lowest):
+        kept = share_of_types(found, balanced, rank)
+        counts = collections.Counter(r.answer for r in kept)
+        assert counts == {"yes": 20 * keep, "no": 20 * keep}
+    assert share_of_types(found[:60], balanced, highest) == []  # no rival
 
 
 def select(records, arm, budget=None, **fields):
@@ -363,7 +384,7 @@ def test_all_pairs_are_any_that_could_be_read(records):
     found = select(records, "all_pairs", main.budget)
     assert found.budget == main.budget
     images = {image for image, _, _ in pairs_of(found)}
-    assert images < set(range(380))
+    assert images < set(range(380))  # the last are unread
     kept = {image for image, _, _ in pairs_of(main)}
     assert 0 < len(images & kept) < len(images) / 2
 

@@ -76,7 +76,6 @@ class Triangle:
             examples,
             settings=self.config.tune.to_dict(),
             images={"seed": self.source},
-            replay=False,
         )
         return (stage,)
 
@@ -260,7 +259,7 @@ class Triangle:
         pairs = choosing.choose_pairs(
             records,
             arm,
-            c.keep,
+            c,
             bench,
             (bench.config.seed, iteration),
             None if budget is None else budget["kept"],
@@ -283,5 +282,5 @@ class Triangle:
             (stage,),
             kept=len(pairs),
             budget={"kept": len(pairs), **count_branches(examples)},
-            figures=choosing.pair_figures(records, c.keep, bench),
+            figures=choosing.pair_figures(records, c, bench),
         )

@@ -3,7 +3,7 @@
     arm          pairs                              labelled items
     main         most consistent share of a type    beside
     bottom       least consistent share, as large   beside
-    all_pairs    any that could be read             beside
+    all_pairs    any share, as large                beside
     shuffled     as main, answers permuted          beside
     seeds_only   none                               in the pairs' rows, too
     replay_only  none                               none
@@ -12,7 +12,9 @@ No control has more pairs than main; all have as many steps and rows, but for
 "replay_only". Figures of truth are for measuring: nothing is chosen by them.
 """
 
-from collections.abc import Mapping, Sequence
+import collections
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -29,7 +31,7 @@ ARMS = (MAIN, "bottom", "all_pairs", "shuffled", SEEDS_ONLY, REPLAY_ONLY)
 def choose_pairs(
     records: Sequence[PairRecord],
     arm: str,
-    keep: float,
+    config,
     bench: Workbench,
     seed: tuple[int, int],
     most: int | None,
@@ -37,15 +39,20 @@ def choose_pairs(
     """(image, question, answer) of the pairs that an arm learns from.
 
     Args:
-      keep: share of each type. seed: (seed, iteration).
+      config: `config.triangle`. seed: (seed, iteration).
       most: how many pairs a control may have.
     """
-    rng = np.random.default_rng((*seed, ARMS.index(arm)))
     if arm in (SEEDS_ONLY, REPLAY_ONLY):
         return []
+    rng = np.random.default_rng((*seed, ARMS.index(arm)))
     found = [r for r in records if r.score is not None]
-    if arm != "all_pairs":
-        found = share_of_types(found, keep, lowest=arm == "bottom")
+    if arm == "all_pairs":  # as many of each type, whatever they score
+        luck = rng.random(len(found))
+        by = dict(zip((r.number for r in found), luck, strict=True))
+        found = share_of_types(found, config, lambda r: by[r.number])
+    else:
+        rank = lowest if arm == "bottom" else highest
+        found = share_of_types(found, config, rank)
     if most is not None and len(found) > most:
         places = np.sort(rng.choice(len(found), most, replace=False))
         found = [found[i] for i in places]
@@ -53,35 +60,56 @@ def choose_pairs(
     return shuffle_answers(pairs, bench, rng) if arm == "shuffled" else pairs
 
 
-def share_of_types(
-    records: Sequence[PairRecord], keep: float, lowest: bool = False
-) -> list[PairRecord]:
-    """The share of each type that scores highest, by number.
+def highest(record: PairRecord):
+    """Ranks by score; of equal ones the lower number comes first."""
+    return -record.score, record.number
 
-    Of equal scores the pair with the lower number is taken; `keep` of a type
-    is rounded, halves up.
+
+def lowest(record: PairRecord):
+    """The other way round, but for equal scores."""
+    return record.score, record.number
+
+
+def share_of_types(
+    records: Sequence[PairRecord], config, rank: Callable
+) -> list[PairRecord]:
+    """The first of each type, by number.
+
+    How many they are depends on the types and answers alone: it is the same
+    for every ranking. Shares are rounded, halves up.
 
     Args:
-      records: with scores. lowest: take the lowest instead.
+      records: with scores.
+      config: `config.triangle`: `keep`, the share; `balance`, whether an
+        answer may be no more frequent than the runner-up of its type.
+      rank: key to sort by.
     """
     types: dict[str, list[PairRecord]] = {}
     for record in records:
         types.setdefault(record.kind, []).append(record)
     kept = []
     for same in types.values():
-        count = int(keep * len(same) + 0.5)
-        sign = 1.0 if lowest else -1.0
-        same = sorted(same, key=lambda r: (sign * r.score, r.number))
-        kept += same[:count]
+        counts = collections.Counter(r.answer for r in same)
+        if config.balance:
+            runner_up = sorted([0, *counts.values()])[-2]
+            counts = {a: min(n, runner_up) for a, n in counts.items()}
+            room = {a: math.ceil(config.keep * n) for a, n in counts.items()}
+        else:
+            room = dict(counts)
+        left = int(config.keep * sum(counts.values()) + 0.5)
+        for record in sorted(same, key=rank):
+            if left and room[record.answer]:
+                kept.append(record)
+                left, room[record.answer] = left - 1, room[record.answer] - 1
     return sorted(kept, key=lambda r: r.number)
 
 
 def pair_figures(
-    records: Sequence[PairRecord], keep: float, bench: Workbench
+    records: Sequence[PairRecord], config, bench: Workbench
 ) -> dict:
     """How many pairs are kept of each type, and how true, by score."""
     found = [r for r in records if r.score is not None]
-    kept = {r.number for r in share_of_types(found, keep)}
+    kept = {r.number for r in share_of_types(found, config, highest)}
     passed = [r.number in kept for r in found]
     truths = [[r.true] for r in found]
     strata = [[bench.stratum(r.question, r.answer)] for r in found]
