@@ -2,6 +2,34 @@
 
     python -m vlm_games.main --config=configs/triangle_llava.py \
         --workdir=/tmp/run --config.images=/photos
+
+The paper's: learning rate 2e-5, batch 128, vision encoder frozen, top 20% of
+each type, 50/20/30 hidden, sentence embeddings. Of its size, 1M images and
+LLaVA's 665k items, this is a small part: raise `triangle.images` and
+`triangle.learn.steps`. One GPU has no room to train all of the decoder, nor a
+batch of 128: it trains adapters, with 16 rows.
+
+Memory of each device. --dry_run tells the games that are measured and the
+training, whose rows it takes for the Describer's (its advice on their length
+is for games); pairs are counted by hand:
+
+    one model       7,051 M x 2 bytes = 13.1 GiB
+    a cached token  2 x 32 blocks x 32 heads x 128 x 2 bytes = 512 KiB
+    a prompt        1,024 + 102 tokens x 512 KiB = 0.55 GiB, all of a model
+
+    v5p-32, two devices to a model: measuring takes most, 51.7 of 85.5 GiB:
+        19.7 half of three models, 1.5 image tokens,
+        8.4 + 1.8 caches of 10 games (3424 + 720 tokens),
+        8.4 a copy and 12.0 a block while games are admitted
+        (training: 47.0: 13.1 halves of two models, 6.6 a copy, 13.1 AdamW,
+        6.6 gradients - 13.1 with two streams - 7.6 activations)
+        pairs: 19.7 + 1.1 images of a shard + 8.8 cache of 32 + 8.8 a copy
+    gpu-80gb: measuring takes most, 65.0 of 72.0 GiB:
+        39.4 three models, 1.5 image tokens,
+        6.7 + 1.4 caches of 4 games (3424 + 720 tokens),
+        6.7 a copy and 9.3 a block while games are admitted
+        (training: 36.5, of these 9.7 activations)
+        pairs: 39.4 + 1.1 images of a shard + 8.8 cache of 16 + 8.8 a copy
 """
 
 import pathlib
