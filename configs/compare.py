@@ -59,8 +59,8 @@ def get_config(entry: str = "") -> ml_collections.ConfigDict:
     c.train.steps = 60
     # 45 x 24 x 96 + 42 x (24 x 120 + 2,520 of replay) = 330 thousand.
     c.stic.prefer.steps, c.stic.infuse.steps = 45, 42
-    # 45 x 32 x 72 + 47 x (32 x 72 + 2,520 of replay) = 330 thousand.
-    c.triangle.tune.steps, c.triangle.learn.steps = 45, 47
+    # (40 + 54) x (32 x 32 + 2,520 of replay) = 333 thousand.
+    c.triangle.tune.steps, c.triangle.learn.steps = 40, 54
     # 144 x 24 x 96 = 332 thousand.
     c.text.learn.steps = 144
     return c

@@ -187,20 +187,28 @@ def triangle() -> ml_collections.ConfigDict:
     c = ml_collections.ConfigDict()
     c.images = 1_024  # asked about in an iteration
     c.shard = 512  # of them stored at a time
-    c.question_tokens = 16
+    c.rows = 128  # prompts at once, per model
+    c.question_tokens = 16  # most of a question
     c.answer_tokens = 4
     c.temperature = 1.0  # of the pairs; what is reconstructed is greedy
     c.keep = 0.2  # the most consistent share of each type
+    c.balance = True  # no answer outnumbers the next of its type
+    # What a type is: stratum, the kind of question (of the rendered world, its
+    # kind; else the first word); or form, of methods.similarity.FORMS.
+    c.types = "stratum"
     c.similarity = "overlap"  # of tokens; or sentences: the extra `sentences`
+    c.embedder = "WhereIsAI/UAE-Large-V1"  # of sentences: hub id, local path
+    c.long_answer = 20  # words from which an answer is compared as a long one
+    c.fixed = ()  # texts in questions and answers that are not compared
     c.hidden = (0.5, 0.2, 0.3)  # shares: question and answer, question, answer
     c.seeds = 512  # labelled items of the source
     c.tune = ml_collections.ConfigDict()
-    c.tune.learning_rate = 3e-4
-    c.tune.steps = 60
+    c.tune.learning_rate = 1e-3
+    c.tune.steps = 100
     c.tune.rows = ml_collections.ConfigDict()
     c.tune.rows.seed = 32
     c.tune.lengths = ml_collections.ConfigDict()
-    c.tune.lengths.seed = 72
+    c.tune.lengths.seed = 32
     c.learn = ml_collections.ConfigDict()
     c.learn.learning_rate = 3e-4
     c.learn.steps = 60
@@ -208,8 +216,8 @@ def triangle() -> ml_collections.ConfigDict:
     c.learn.rows.pair = 24
     c.learn.rows.seed = 8
     c.learn.lengths = ml_collections.ConfigDict()
-    c.learn.lengths.pair = 72
-    c.learn.lengths.seed = 72
+    c.learn.lengths.pair = 32
+    c.learn.lengths.seed = 32
     return c
 
 

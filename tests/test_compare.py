@@ -101,7 +101,7 @@ def test_every_entry_trains_on_as_many_tokens(entry):
         "dialog_games": c.train.steps * (replay + of(("describer", "guesser"))),
         "stic": c.stic.prefer.steps * own(c.stic.prefer)
         + c.stic.infuse.steps * (replay + own(c.stic.infuse)),
-        "triangle": c.triangle.tune.steps * own(c.triangle.tune)
+        "triangle": c.triangle.tune.steps * (replay + own(c.triangle.tune))
         + c.triangle.learn.steps * (replay + own(c.triangle.learn)),
         "text": c.text.learn.steps * own(c.text.learn),
     }[entry]

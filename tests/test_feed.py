@@ -99,9 +99,10 @@ def test_a_stream_of_text_alone_has_no_pixels(tokenizer, images):
 
 
 def test_room_for_images_without_any_is_an_error(tokenizer):
+    streams = [text_stream(room=2)]
+    batches = feed.draw(streams, tokenizer, 2, 1, (0,), 0)
     with pytest.raises(ValueError, match="'text' has room for 2 images"):
-        streams = [text_stream(room=2)]
-        feed.read_pixels(streams, feed.draw(streams, tokenizer, 2, 1, (0,), 0))
+        feed.read_pixels(streams, batches)
 
 
 def test_tokens_are_counted_without_padding_and_with_images(tokenizer):

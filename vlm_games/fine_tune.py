@@ -167,9 +167,9 @@ def with_reference(
     run: Run, params, stage: Stage, examples: Examples
 ) -> dict[str, list[Example]]:
     """Examples with the log-probabilities of `params` for their branches."""
-    bench, images = run.bench, stage.images or run.bench.images
-    made = {}
+    bench, made = run.bench, {}
     for name, found in examples.items():
+        images = stage.images_of(name, bench.images)
         used = sorted({i for e in found for i in e.images})
         where = {image: place for place, image in enumerate(used)}
         tokens = None  # of text alone

@@ -88,7 +88,7 @@ def make_streams(c, stage: Stage, examples: Examples, images, replay):
             c,
             name,
             several,
-            stage.images or images,
+            stage.images_of(name, images),
             len(several[0].images),
             c.augment,
         )

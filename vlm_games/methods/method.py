@@ -82,7 +82,8 @@ class Stage:
         "preference", for examples with two branches, chosen and rejected,
         whose reference is the model that the stage begins with.
       settings: fields of config.train that are otherwise in this stage.
-      images: what the examples' numbers count, the unlabelled images if None.
+      images: what the examples' numbers count: of all streams or, in a
+        mapping, of those that it names; the unlabelled images of others.
       replay: whether rows of the source are fed beside.
     """
 
@@ -90,8 +91,14 @@ class Stage:
     examples: Callable[[Any], Examples]
     objective: str = "likelihood"
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    images: ImageSource | None = None
+    images: ImageSource | Mapping[str, ImageSource] | None = None
     replay: bool = True
+
+    def images_of(self, stream: str, unlabelled: ImageSource) -> ImageSource:
+        """What the numbers in the examples of a stream count."""
+        if isinstance(self.images, Mapping):
+            return self.images.get(stream, unlabelled)
+        return unlabelled if self.images is None else self.images
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,5 +2,6 @@
 
 from vlm_games.methods.dialog_games import DialogGames
 from vlm_games.methods.stic import Stic
+from vlm_games.methods.triangle import Triangle
 
-METHODS = {"dialog_games": DialogGames, "stic": Stic}
+METHODS = {"dialog_games": DialogGames, "stic": Stic, "triangle": Triangle}
