@@ -78,3 +78,35 @@ def test_a_too_long_example_is_named_with_the_field_to_raise(tokenizer):
     examples = [example(0), example(1, words=5)]
     with pytest.raises(ValueError, match="config.train.lengths.describer"):
         draw(tokenizer, examples, 0)
+
+
+# Text alone -------------------------------------------------------------------
+
+
+def text_stream(images=None, room=0) -> feed.Stream:
+    text = Example((), (read("is there a"), said("yes")))
+    return feed.Stream("text", [text] * 3, images, BatchShape(2, 9, room))
+
+
+@pytest.mark.parametrize("images", [None, PIXELS], ids=["none", "a bank"])
+def test_a_stream_of_text_alone_has_no_pixels(tokenizer, images):
+    streams = [text_stream(images)]
+    (batch,), (pixels,) = feed.draw(streams, tokenizer, 2, 3, (0,), 0)
+    assert batch.tokens.shape == (6, 9)
+    assert (batch.image_slots == -1).all()
+    assert pixels.shape == (0, 1, 1, 3) and pixels.dtype == np.uint8
+
+
+def test_room_for_images_without_any_is_an_error(tokenizer):
+    with pytest.raises(ValueError, match="'text' has room for 2 images"):
+        feed.draw([text_stream(room=2)], tokenizer, 2, 1, (0,), 0)
+
+
+def test_tokens_are_counted_without_padding_and_with_images(tokenizer):
+    seen = feed.Stream("seen", [example(0)], PIXELS, BatchShape(3, 11, 3))
+    streams = [seen, text_stream()]
+    batches, _ = feed.draw(streams, tokenizer, TOKENS_PER_IMAGE, 2, (0,), 0)
+    # A row of 11 holds one example of 7 tokens, a row of 9 two of 4.
+    assert feed.count_tokens(batches[:1]) == 2 * 3 * 7
+    assert feed.count_tokens(batches) == 2 * 3 * 7 + 2 * 2 * 2 * 4
+    assert feed.count_tokens(()) == 0

@@ -65,6 +65,7 @@ def one_batch(length: int, shards: int):
         segments=ints + 1,
         branches=ints,
         weights=np.ones((shards, length), np.float32),
+        reference=np.zeros((shards, length), np.float32),
         images=np.zeros(shards, np.int32),
     )
     return batch, np.zeros((shards, 8, 8, 3), np.uint8)

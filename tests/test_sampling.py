@@ -178,6 +178,7 @@ def test_log_prob_of_words_equals_teacher_forcing(engines, talker, pixels):
         segments=one,
         branches=0 * one,
         weights=spoken.astype(np.float32),
+        reference=np.zeros(tokens.shape, np.float32),
         image_slots=slots,
         images=np.arange(6),
     )

@@ -111,7 +111,7 @@ def test_loss_is_the_weighted_mean_over_learned_tokens(
     assert float(sums["weight"]) == pytest.approx(weight)
     _, metrics = gradient_of(1, (batch, images))
     assert metrics["loss"] == pytest.approx(float(total / weight), rel=1e-5)
-    share = float(sums["correct"] / weight)
+    share = float(sums["accuracy"] / weight)
     assert metrics["accuracy"] == pytest.approx(share, rel=1e-5)
 
 

@@ -35,7 +35,7 @@ class AugmentConfig:
 
 def augment(key: jax.Array, pixels_NxHxWxC, config: AugmentConfig):
     """Returns one random view per image, uint8 [N, H, W, 3]."""
-    if config.strength == 0:
+    if config.strength == 0 or not len(pixels_NxHxWxC):
         return pixels_NxHxWxC
     keys = jax.random.split(key, pixels_NxHxWxC.shape[0])
     return augment_each(keys, pixels_NxHxWxC, config)

@@ -45,8 +45,11 @@ class Example:
       images: indices into the example's image bank, in order of `<image>`.
       trunk: pieces that every branch sees.
       branches: exchanges that do not see one another.
+      reference: log-probability of each branch's learned words, summed, nats,
+        under a reference model; () if there is none.
     """
 
     images: tuple[int, ...]
     trunk: tuple[Piece, ...]
     branches: tuple[tuple[Piece, ...], ...] = ()
+    reference: tuple[float, ...] = ()

@@ -18,6 +18,9 @@ import numpy as np
 from vlm_games.data.examples import Example
 from vlm_games.data.tokenizer import Tokenizer
 
+# What a batch has as an example has it.
+COPIED = ("tokens", "positions", "branches", "weights", "reference")
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +33,9 @@ class Batch:
       segments: int32 [B, L], which example, from 1; 0 is padding.
       branches: int32 [B, L], which branch of it, from 1; 0 is the trunk.
       weights: float32 [B, L], weight of the loss on predicting this token.
+      reference: float32 [B, L], on the first learned token of a branch the
+        log-probability, nats, of all its learned words under a reference
+        model; 0 elsewhere.
       image_slots: int32 [B, L], image token (image * T + t) here, or -1.
       images: int32 [M], index of each image in its bank (0 where padded).
     """
@@ -39,6 +45,7 @@ class Batch:
     segments: np.ndarray
     branches: np.ndarray
     weights: np.ndarray
+    reference: np.ndarray
     image_slots: np.ndarray
     images: np.ndarray
 
@@ -64,6 +71,7 @@ class Encoded:
     positions: np.ndarray
     branches: np.ndarray
     weights: np.ndarray
+    reference: np.ndarray
     image_slots: np.ndarray  # counted within this example
     images: tuple[int, ...]
 
@@ -74,9 +82,10 @@ def encode(
     """Tokenizes an example and expands its image placeholders.
 
     Raises:
-      ValueError: placeholders and images differ in number; or the trunk or
-        a branch begins with a learned word, which the token before it in the
-        row, being of another text, cannot predict.
+      ValueError: placeholders and images differ in number; references and
+        branches do, or a branch with a reference has no learned word; or the
+        trunk or a branch begins with a learned word, which the token before
+        it in the row, being of another text, cannot predict.
     """
     tokens, positions, branches, weights, slots = [], [], [], [], []
     next_slot = 0
@@ -113,14 +122,36 @@ def encode(
             f"An example has {next_slot // tokens_per_image} <image> places "
             f"for {len(example.images)} images."
         )
+    branches, weights = np.array(branches, np.int32), np.array(weights)
     return Encoded(
         np.array(tokens, np.int32),
         np.array(positions, np.int32),
-        np.array(branches, np.int32),
-        np.array(weights, np.float32),
+        branches,
+        weights.astype(np.float32),
+        _place_references(example, branches, weights),
         np.array(slots, np.int32),
         example.images,
     )
+
+
+def _place_references(example, branches_n, weights_n) -> np.ndarray:
+    """float32 [n]: each branch's reference on its first learned token."""
+    placed = np.zeros(len(branches_n), np.float32)
+    found, expected = len(example.reference), len(example.branches)
+    if found and found != expected:
+        raise ValueError(
+            f"An example has {found} references for {expected} branches. "
+            "Give one log-probability per branch, or none at all."
+        )
+    for branch, log_prob in enumerate(example.reference, start=1):
+        learned = np.flatnonzero((branches_n == branch) & (weights_n > 0))
+        if not len(learned):
+            raise ValueError(
+                f"Branch {branch} of an example has the reference {log_prob} "
+                "but no learned words (weight above 0) that it could be of."
+            )
+        placed[learned[0]] = log_prob
+    return placed
 
 
 def pack(
@@ -143,6 +174,7 @@ def pack(
             ("segments", np.int32),
             ("branches", np.int32),
             ("weights", np.float32),
+            ("reference", np.float32),
             ("image_slots", np.int32),
         ]
     }
@@ -158,7 +190,7 @@ def pack(
         at = (row, slice(column, column + n))
         segment += 1
         fields["segments"][at] = segment
-        for name in ("tokens", "positions", "branches", "weights"):
+        for name in COPIED:
             fields[name][at] = getattr(example, name)
         slots = example.image_slots
         offset = image * tokens_per_image

@@ -22,13 +22,14 @@ class Stream:
     Attributes:
       name: of the stream, in messages.
       examples: at least one.
-      images: the bank: anything that gives uint8 [H, W, 3] by index.
+      images: the bank: anything that gives uint8 [H, W, 3] by index. None for
+        text alone; `shape.images` is then 0.
       shape: of the micro-batch on one shard.
     """
 
     name: str
     examples: Sequence[Example]
-    images: Sequence[np.ndarray]
+    images: Sequence[np.ndarray] | None
     shape: BatchShape
 
 
@@ -46,7 +47,8 @@ def draw(
     ended had every batch held one example per row.
 
     Returns:
-      (batches, pixels uint8 [shards * M, H, W, 3] of each).
+      (batches, pixels uint8 [shards * M, H, W, 3] of each; [0, 1, 1, 3] of
+      text alone).
 
     Raises:
       ValueError: an example is longer than a row of its stream.
@@ -77,8 +79,26 @@ def draw(
             parts.append(pack(encoded, stream.shape, tokens_per_image)[0])
         batch = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
         batches.append(batch)
-        pixels.append(np.stack([stream.images[int(i)] for i in batch.images]))
+        pixels.append(_pixels(stream, batch.images))
     return tuple(batches), tuple(pixels)
+
+
+def count_tokens(batches: Sequence[Batch]) -> int:
+    """Tokens that are no padding, those of images included."""
+    return sum(int(np.count_nonzero(batch.segments)) for batch in batches)
+
+
+def _pixels(stream: Stream, images_M: np.ndarray) -> np.ndarray:
+    """uint8 [M, H, W, 3]; [0, 1, 1, 3] if the stream has no images."""
+    if not len(images_M):
+        return np.zeros((0, 1, 1, 3), np.uint8)
+    if stream.images is None:
+        raise ValueError(
+            f"Stream {stream.name!r} has room for {stream.shape.images} images "
+            "a shard but no images to take them from: give it images, or a "
+            "shape with images=0."
+        )
+    return np.stack([stream.images[int(i)] for i in images_M])
 
 
 def _check_length(stream: Stream, encoded: Encoded) -> None:

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 from vlm_games.data.augment import AugmentConfig, augment
 from vlm_games.models.config import VLMConfig
 from vlm_games.models.mesh import DATA, constrain, place, shard_batch
-from vlm_games.training.losses import cross_entropy
+from vlm_games.training import losses
 
 
 @jax.tree_util.register_dataclass
@@ -98,22 +98,27 @@ def make_train_step(
     mesh: Mesh,
     augmentation: AugmentConfig,
     assemble: Callable = lambda frozen, trained: trained,
+    loss: Callable = losses.cross_entropy,
 ):
     """Builds `step(state, frozen, batches, pixels, key) -> (state, metrics)`.
 
     `batches` and `pixels` are tuples of equal length: micro-batches, each of
     its own fixed shape, whose gradients are summed before the update. Rows
     and images are split over the mesh axis "data"; each shard's image slots
-    count within the shard. `metrics` has float32 `loss`, `accuracy` (of the
-    learned tokens) and `grad_norm`. The state is donated.
+    count within the shard. `metrics` has float32 `loss`, `grad_norm` and what
+    else the loss totals, such as `accuracy`: all of them means over the
+    weight of the whole update. The state is donated.
 
     `assemble` makes the model's params of `frozen`, which gets no gradient and
     no optimizer memory, and of what is trained; by default all is trained and
     `frozen` is None.
+
+    `loss(config, params, batch, pixels)` is of `losses`: it gives sums over
+    what it is shown, (loss, totals), one of the totals being "weight".
     """
 
     def loss_of(trained, frozen, batch, images):
-        return cross_entropy(config, assemble(frozen, trained), batch, images)
+        return loss(config, assemble(frozen, trained), batch, images)
 
     def gradients(trained, frozen, batches, pixels, key):
         """Per shard of the batch: local sums, then one psum over DATA."""
@@ -121,10 +126,9 @@ def make_train_step(
         total = None
         for i, (batch, images) in enumerate(zip(batches, pixels, strict=True)):
             images = augment(jax.random.fold_in(key, i), images, augmentation)
-            (loss, sums), grads = jax.value_and_grad(loss_of, has_aux=True)(
+            part = jax.value_and_grad(loss_of, has_aux=True)(
                 trained, frozen, batch, images
             )
-            part = (loss, sums, grads)
             total = (
                 part if total is None else jax.tree.map(jnp.add, total, part)
             )
@@ -137,17 +141,17 @@ def make_train_step(
     @functools.partial(jax.jit, donate_argnums=0)
     def step(state: TrainState, frozen, batches, pixels, key):
         key = jax.random.fold_in(key, state.step)
-        loss, sums, grads = sharded(state.params, frozen, batches, pixels, key)
-        weight = jnp.maximum(sums["weight"], 1e-6)
+        (total, totals), grads = sharded(
+            state.params, frozen, batches, pixels, key
+        )
+        weight = jnp.maximum(totals.pop("weight"), 1e-6)
         grads = jax.tree.map(lambda g: g / weight, grads)
         updates, opt_state = optimizer.update(
             grads, state.opt_state, state.params
         )
-        metrics = {
-            "loss": loss / weight,
-            "accuracy": sums["correct"] / weight,
-            "grad_norm": optax.global_norm(grads),
-        }
+        metrics = {name: value / weight for name, value in totals.items()}
+        metrics["loss"] = total / weight
+        metrics["grad_norm"] = optax.global_norm(grads)
         params = optax.apply_updates(state.params, updates)
         state = TrainState(params, opt_state, state.step + 1)
         return constrain(mesh, state), metrics
