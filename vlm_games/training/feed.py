@@ -40,20 +40,16 @@ def draw(
     shards: int,
     seed: tuple[int, ...],
     step: int,
-) -> tuple[tuple[Batch, ...], tuple[np.ndarray, ...]]:
+) -> tuple[Batch, ...]:
     """One micro-batch of every stream, for all shards.
 
     Examples come in epochs: step `s` goes on where step `s - 1` would have
     ended had every batch held one example per row.
 
-    Returns:
-      (batches, pixels uint8 [shards * M, H, W, 3] of each; [0, 1, 1, 3] of
-      text alone).
-
     Raises:
       ValueError: an example is longer than a row of its stream.
     """
-    batches, pixels = [], []
+    batches = []
     for number, stream in enumerate(streams):
         parts = []
         for shard in range(shards):
@@ -79,8 +75,21 @@ def draw(
             parts.append(pack(encoded, stream.shape, tokens_per_image)[0])
         batch = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
         batches.append(batch)
-        pixels.append(_pixels(stream, batch.images))
-    return tuple(batches), tuple(pixels)
+    return tuple(batches)
+
+
+def read_pixels(
+    streams: Sequence[Stream], batches: Sequence[Batch]
+) -> tuple[np.ndarray, ...]:
+    """uint8 [shards * M, H, W, 3] of each batch; [0, 1, 1, 3] of text alone.
+
+    Raises:
+      ValueError: a stream without images has room for some.
+    """
+    return tuple(
+        _pixels(stream, batch.images)
+        for stream, batch in zip(streams, batches, strict=True)
+    )
 
 
 def count_tokens(batches: Sequence[Batch]) -> int:
