@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 from vlm_games.data.records import GameRecord
+from vlm_games.methods.registry import METHODS
 from vlm_games.report.html import GameView, write_report
 from vlm_games.report.summary import format_table, summary_rows, write_summary
 from vlm_games.report.tensorboard import write_scalars
@@ -46,7 +47,9 @@ def _images_named(run: Run) -> str:
 
 
 def gallery(run: Run) -> list[GameView]:
-    """Some games of the last iteration, of every outcome."""
+    """Some games of the last iteration, of every outcome, if it plays any."""
+    if METHODS[run.config.method].record is not GameRecord:
+        return []
     last = run.config.iterations
     records = run.workdir.candidates("main", last, GameRecord) if last else []
     chosen: list[GameRecord] = []

@@ -46,6 +46,7 @@ class Workbench:
         where nobody knows. For measuring; nothing is chosen by it.
       stratum: (question, answer) -> name of the group within which answers
         are compared.
+      told_truth: (situation in words, question, answer) -> as `truth`.
     """
 
     config: Any
@@ -60,6 +61,7 @@ class Workbench:
     images: ImageSource
     truth: Callable[[int, str, str], bool | None]
     stratum: Callable[[str, str], str]
+    told_truth: Callable[[str, str, str], bool | None]
 
 
 @dataclasses.dataclass(frozen=True)

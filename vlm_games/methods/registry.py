@@ -1,5 +1,6 @@
 """The methods by the names that `config.method` takes."""
 
 from vlm_games.methods.dialog_games import DialogGames
+from vlm_games.methods.text import TextOnly
 
-METHODS = {"dialog_games": DialogGames}
+METHODS = {"dialog_games": DialogGames, "text": TextOnly}
