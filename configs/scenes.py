@@ -131,6 +131,10 @@ def get_config() -> ml_collections.ConfigDict:
     c.eval.source_images = 250
     c.eval.games = 512
     c.eval.guard_games = 128  # of each guard, of the main arm
+    c.eval.choices = False  # whether multiple choices are measured
+    # Whether questions are also asked behind the model's own description.
+    c.eval.described = False
+    c.eval.description_tokens = 40  # most of it
     return c
 
 
@@ -143,6 +147,7 @@ def stic() -> ml_collections.ConfigDict:
     c = ml_collections.ConfigDict()
     c.images = 512  # described in an iteration
     c.shard = 256  # of them stored at a time
+    c.rows = 128  # of them described at once, on each device
     c.tokens = 40  # most of a description
     c.temperature = 0.2
     c.invented = 0.5  # share of rejected ones by an invitation to invent
@@ -162,6 +167,7 @@ def stic() -> ml_collections.ConfigDict:
     c.prefer.lengths = ml_collections.ConfigDict()
     c.prefer.lengths.description = 96
     c.infused = 512  # labelled items of the source with an own description
+    c.questions = 3  # of each of them
     c.infuse = ml_collections.ConfigDict()
     c.infuse.learning_rate = 1e-4
     c.infuse.steps = 30
@@ -211,6 +217,7 @@ def text() -> ml_collections.ConfigDict:
     c = ml_collections.ConfigDict()
     c.records = 1_024  # written in an iteration
     c.shard = 512  # of them stored at a time
+    c.rows = 128  # of them written, or asked about, at once, on each device
     c.options = 4
     c.tokens = 72  # most of a record
     c.temperature = 1.0

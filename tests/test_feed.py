@@ -92,17 +92,16 @@ def text_stream(images=None, room=0) -> feed.Stream:
 def test_a_stream_of_text_alone_has_no_pixels(tokenizer, images):
     streams = [text_stream(images)]
     (batch,) = feed.draw(streams, tokenizer, 2, 3, (0,), 0)
-    (pixels,) = feed.read_pixels(streams, [batch])
+    (pixels,) = feed.read_pixels(streams, (batch,))
     assert batch.tokens.shape == (6, 9)
     assert (batch.image_slots == -1).all()
     assert pixels.shape == (0, 1, 1, 3) and pixels.dtype == np.uint8
 
 
 def test_room_for_images_without_any_is_an_error(tokenizer):
-    streams = [text_stream(room=2)]
-    batches = feed.draw(streams, tokenizer, 2, 1, (0,), 0)
     with pytest.raises(ValueError, match="'text' has room for 2 images"):
-        feed.read_pixels(streams, batches)
+        streams = [text_stream(room=2)]
+        feed.read_pixels(streams, feed.draw(streams, tokenizer, 2, 1, (0,), 0))
 
 
 def test_tokens_are_counted_without_padding_and_with_images(tokenizer):

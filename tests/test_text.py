@@ -51,6 +51,7 @@ def settings(**fields):
     given = {
         "records": 10,
         "shard": 4,
+        "rows": 128,
         "options": 4,
         "tokens": 72,
         "temperature": 1.0,
@@ -85,7 +86,7 @@ def say(monkeypatch):
     calls = []
 
     def scripted(write=written, choose=knows):
-        def answer(engine, tokenizer, role, asked, limit, temperature, seed):
+        def answer(engine, tokenizer, role, asked, limit, heat, seed, rows):
             calls.append([(a.text, a.draw, seed) for a in asked])
             assert all(a.image is None for a in asked)
             found = []

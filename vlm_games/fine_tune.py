@@ -266,8 +266,10 @@ def with_reference(
     for name, found in examples.items():
         used = sorted({i for e in found for i in e.images})
         where = {image: place for place, image in enumerate(used)}
-        pixels = np.stack([images[i] for i in used])
-        tokens = bench.engine.encode(params, pixels)
+        tokens = None  # of text alone
+        if used:
+            pixels = np.stack([images[i] for i in used])
+            tokens = bench.engine.encode(params, pixels)
         moved = [
             dataclasses.replace(e, images=tuple(where[i] for i in e.images))
             for e in found

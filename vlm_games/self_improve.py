@@ -82,15 +82,18 @@ def run_iteration(
             params = learn(run, shared, arm, iteration, params, chosen)
         figures |= stage_figures(run, arm, iteration)
     run.progress(f"{arm} {iteration}: measure", 0, 1)
+    bench = run.bench
     with watch.phase("evaluate"):
         measured = measure(
-            run.bench.engine,
-            run.bench.scorer,
-            run.bench.prompts,
-            run.bench.table,
-            params,
-            shared.base,
-            run.setup.held_out,
+            engine=bench.engine,
+            scorer=bench.scorer,
+            tokenizer=bench.tokenizer,
+            prompts=bench.prompts,
+            instructions=bench.instructions,
+            table=bench.table,
+            params=params,
+            base_params=shared.base,
+            held_out=run.setup.held_out,
             guards=arm == MAIN,
         )
     metrics = {

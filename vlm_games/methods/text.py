@@ -29,6 +29,7 @@ from vlm_games.methods.text_records import (
     read_checks,
     read_written,
 )
+from vlm_games.report.candidates import CandidateView
 
 
 class TextOnly:
@@ -85,6 +86,7 @@ class TextOnly:
             limit,
             temperature,
             seed,
+            self.config.rows,
         )
 
     def _instruction(self, number: int, iteration: int) -> str:
@@ -205,6 +207,15 @@ class TextOnly:
                 ),
             )
         return found
+
+    def show(
+        self, records: Sequence[SituationRecord], iteration: int, most: int
+    ) -> list[CandidateView]:
+        return [
+            text_examples.view(r, iteration, self.bench.instructions)
+            for kept in (True, False)
+            for r in [r for r in records if r.kept == kept][:most]
+        ]
 
     def _check_config(self) -> None:
         """What would else fail after hours of writing."""

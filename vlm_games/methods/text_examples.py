@@ -29,6 +29,7 @@ from vlm_games.methods.method import (
     count_branches,
 )
 from vlm_games.methods.text_records import SituationRecord
+from vlm_games.report.candidates import CandidateView
 
 PERMUTED, UNCHECKED = "permuted", "unchecked"
 ARMS = (MAIN, PERMUTED, UNCHECKED, REPLAY_ONLY)
@@ -227,3 +228,27 @@ def by_mark(
     """How often each mark is right."""
     marks = instructions.marks[: config.options]
     return {mark: counts.get(i, 0) for i, mark in enumerate(marks)}
+
+
+def view(
+    record: SituationRecord, iteration: int, instructions: Instructions
+) -> CandidateView:
+    """A record for the page, by its parts as far as it could be read."""
+    if record.answer is None:
+        lines = [("written", record.written, None)]
+    else:
+        lines = [
+            ("situation", record.situation, None),
+            ("question", record.question, None),
+            ("options", instructions.list_options(record.options), None),
+            ("answer", record.options[record.answer], record.true),
+            ("rationale", record.rationale, None),
+        ]
+    return CandidateView(
+        f"Situation {record.number}",
+        iteration,
+        record.kept,
+        record.reason or "",
+        [],
+        lines,
+    )

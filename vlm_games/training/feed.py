@@ -58,10 +58,7 @@ def draw(
                 len(stream.examples),
                 at,
                 stream.shape.rows * 4,
-                (
-                    *seed,
-                    number,
-                ),
+                (*seed, number),
             )
             encoded = []
             used = 0
@@ -81,11 +78,7 @@ def draw(
 def read_pixels(
     streams: Sequence[Stream], batches: Sequence[Batch]
 ) -> tuple[np.ndarray, ...]:
-    """uint8 [shards * M, H, W, 3] of each batch; [0, 1, 1, 3] of text alone.
-
-    Raises:
-      ValueError: a stream without images has room for some.
-    """
+    """uint8 [shards * M, H, W, 3] of each batch; [0, 1, 1, 3] of text alone."""
     return tuple(
         _pixels(stream, batch.images)
         for stream, batch in zip(streams, batches, strict=True)
