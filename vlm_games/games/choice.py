@@ -43,9 +43,8 @@ def parse_mark(text: str, marks: Sequence[str]) -> int | None:
 
     What counts, in this order: a mark that opens the text ("B", "(b)",
     "2 . because ..."); the one after "answer", "option" or "choice"; the first
-    mark that stands by itself. The English words "a" and "I" are no marks,
-    unless nothing else is. A text that opens with a mark of no option, "E" of
-    four, names none.
+    mark that stands by itself. The English words "a" and "I" are no marks. A
+    text that opens with a mark of no option, "E" of four, names none.
 
     Args:
       marks: of the options that there are, in order.
@@ -61,7 +60,7 @@ def parse_mark(text: str, marks: Sequence[str]) -> int | None:
         if _is_mark(found, text, 1):
             return places.get(found.group(1).casefold())
     alone = marks_alone(text, marks)
-    return alone[0] if alone else places.get(first.group().casefold())
+    return alone[0] if alone else None
 
 
 def marks_alone(text: str, marks: Sequence[str]) -> list[int]:
