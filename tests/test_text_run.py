@@ -1,7 +1,6 @@
 """Training on text alone, as the program does it, on the shipped base."""
 
 import json
-import pathlib
 import runpy
 import signal
 import time
@@ -22,14 +21,14 @@ pytestmark = pytest.mark.slow
 
 SETTINGS = (
     "method=text",
-    "controls=('permuted',)",
+    "controls=()",
+    "iterations=2",
     "text.records=48",
     "text.shard=24",
     "text.learn.steps=6",
     "text.learn.rows.text=4",
+    "eval.guard_games=0",
 )
-# What an undisturbed run passes before it is killed here.
-SIGNS = ("dialogs/shard_00001.jsonl", "training/learn/step_4")
 
 
 def records(count: int, seed: int = 0) -> list[SituationRecord]:
@@ -113,47 +112,44 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, cache):
+    """The first round learns from the records above, and the second one from
+    what the model then writes itself: nothing that could be read."""
     workdir = tmp_path_factory.mktemp("undisturbed")
     prepare(workdir)
-    finish(workdir, cache, *SETTINGS)
-    return workdir
+    return workdir, finish(workdir, cache, *SETTINGS)
 
 
 def test_a_run_tells_what_it_wrote_kept_and_learned(undisturbed):
-    found = outcome(undisturbed)
-    main = found["arms/main/iter_001/metrics.json"]
-    assert main["games_played"] == 48 and main["games_kept"] <= 24
+    workdir, _ = undisturbed
+    main = outcome(workdir)["arms/main/iter_001/metrics.json"]
+    assert main["games_played"] == 48 and 8 < main["games_kept"] <= 24
     assert main["readable"] == main["checked"] == 24
-    assert main["budget"]["text"] == main["games_kept"] > 8
+    assert main["budget"]["text"] == main["games_kept"]
     assert main["trained_tokens"] > 0
     assert main["filters"]["checks"]["of"] == 48
-    control = found["arms/permuted/iter_001/metrics.json"]
-    assert control["budget"] == main["budget"]
-    page = (undisturbed / "report.html").read_text()
-    assert "text on" in page
+    page = (workdir / "report.html").read_text()
+    assert "text on" in page and "Situation 0" in page
 
 
-@pytest.mark.parametrize("sign", SIGNS)
-def test_a_killed_run_resumes_to_the_same_metrics(
-    sign, tmp_path, cache, undisturbed
-):
+def test_a_model_that_writes_nothing_readable_is_told_and_left(undisturbed):
+    workdir, output = undisturbed
+    assert "nothing to learn from: of 48 records none was kept" in output
+    one, two = (
+        outcome(workdir)[f"arms/main/iter_00{i}/metrics.json"] for i in (1, 2)
+    )
+    assert two["games_kept"] == two["trained_tokens"] == 0
+    assert two["vqa_kinds"] == one["vqa_kinds"]
+
+
+def test_a_killed_run_resumes_to_the_same_metrics(tmp_path, cache, undisturbed):
     prepare(tmp_path)
     process = start(tmp_path, cache, *SETTINGS)
-    path = pathlib.Path(tmp_path) / "arms/main/iter_001" / sign
+    sign = tmp_path / "arms/main/iter_001/training/learn/step_4"
     until = time.time() + 300
-    while not path.exists() and time.time() < until:
+    while not sign.exists() and time.time() < until:
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     finish(tmp_path, cache, *SETTINGS)
-    assert outcome(tmp_path) == outcome(undisturbed)
-
-
-def test_a_base_that_writes_nothing_readable_is_told_and_left(tmp_path, cache):
-    output = finish(tmp_path, cache, *SETTINGS, "controls=()")
-    assert "nothing to learn from: of 48 records none was kept" in output
-    main = outcome(tmp_path)["arms/main/iter_001/metrics.json"]
-    base = outcome(tmp_path)["arms/main/iter_000/metrics.json"]
-    assert main["games_kept"] == main["trained_tokens"] == 0
-    assert main["vqa_yes_no"] == base["vqa_yes_no"]
+    assert outcome(tmp_path) == outcome(undisturbed[0])
