@@ -1,6 +1,7 @@
 """Qwen2-VL 7B taught on text of its own: no image is read but to measure.
 
-    python -m vlm_games.main --config=configs/text_qwen2_vl.py --workdir=/tmp/run
+    python -m vlm_games.main --config=configs/text_qwen2_vl.py \
+        --workdir=/tmp/run
 
 Published (arXiv 2503.16965 v1, as shared/methods.md has it): the base, what a
 record holds, that contexts, depth and the way of asking vary, that training is
