@@ -15,6 +15,7 @@ FLOORS = (
     ("report_run",),
     ("self_improve",),
     ("fine_tune",),
+    ("trainer",),
     ("replay",),
     ("workbench",),
     ("planning",),

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from vlm_games.base_model import ASSETS, load_base
+from vlm_games.base_model import load_base
 from vlm_games.data.packing import encode
 from vlm_games.data.tokenizer import load_tokenizer
 from vlm_games.evaluation.choices import read_mark
@@ -16,6 +16,7 @@ from vlm_games.games.instructions import Instructions, read_back
 from vlm_games.games.prompts import Prompts
 from vlm_games.models.config import VLMConfig
 from vlm_games.models.mesh import make_mesh
+from vlm_games.models.shipped import ASSETS
 from vlm_games.pretraining import tasks, train
 from vlm_games.pretraining.examples import Recipe
 from vlm_games.worlds import questions as world

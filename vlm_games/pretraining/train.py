@@ -12,7 +12,6 @@ from absl import app, flags
 from ml_collections import config_flags
 from tqdm import tqdm
 
-from vlm_games.base_model import find_shipped
 from vlm_games.data import packing
 from vlm_games.data.augment import AugmentConfig
 from vlm_games.data.tokenizer import Tokenizer, word_tokenizer
@@ -25,6 +24,7 @@ from vlm_games.models.config import (
     VLMConfig,
 )
 from vlm_games.models.mesh import make_mesh
+from vlm_games.models.shipped import find_shipped
 from vlm_games.models.vlm import init_params
 from vlm_games.pretraining import examples, tasks
 from vlm_games.training import step
