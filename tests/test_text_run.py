@@ -11,10 +11,11 @@ import pytest
 from test_self_improve import ROOT, finish, outcome, start
 
 from vlm_games.data.workdir import Workdir
-from vlm_games.fine_tune import Course, Trainer, fine_tune
+from vlm_games.fine_tune import Course, fine_tune
 from vlm_games.games.choice import shuffle_options
 from vlm_games.methods.text import TextOnly
 from vlm_games.methods.text_records import SituationRecord
+from vlm_games.trainer import Trainer
 from vlm_games.workbench import Run, build
 
 pytestmark = pytest.mark.slow
