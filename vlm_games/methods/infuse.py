@@ -78,15 +78,11 @@ def describe(
 
 def put_first(row: Example, description: str, bench: Workbench) -> Example:
     """An item of `answer_row` that is read behind a description."""
-    prompts, tail = bench.prompts, bench.prompts.image_tail()
+    prompts = bench.prompts
     told = bench.instructions.described.format(description=description)
     branches = tuple(
-        (
-            read(question.text.removeprefix(tail)),
-            said(prompts.reply(label.text)),
-            end,
-        )
+        (question, said(prompts.reply(label.text)), end)
         for question, label, end in row.branches
     )
-    trunk = (read(prompts.describer_trunk() + tail + told),)
+    trunk = (read(prompts.describer_trunk() + told),)
     return Example(row.images, trunk, branches)

@@ -18,7 +18,6 @@
 Controls learn from at most as many pairs as main did.
 """
 
-import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 
@@ -28,6 +27,7 @@ from vlm_games.data.images import RenderedSource
 from vlm_games.games.answer import Answer, Asked, answer
 from vlm_games.games.play import Role
 from vlm_games.methods import corrupt, prefer
+from vlm_games.methods.corrupt import Draw
 from vlm_games.methods.descriptions import (
     BLURRED,
     INVENTED,
@@ -38,27 +38,7 @@ from vlm_games.methods.descriptions import (
 from vlm_games.methods.infuse import infused_examples
 from vlm_games.methods.method import REPLAY_ONLY, Selection, Stage, Workbench
 from vlm_games.pretraining.examples import pick
-
-
-@dataclasses.dataclass(frozen=True)
-class Draw:
-    """What chance decides about a candidate.
-
-    Attributes:
-      number: of the candidate. image: which.
-      plain, careful, invitation: instructions.
-      source: of the rejected description.
-      light, turn: of the corrupted image, see `corrupt.recolour`.
-    """
-
-    number: int
-    image: int
-    plain: str
-    careful: str
-    invitation: str
-    source: str
-    light: float
-    turn: float
+from vlm_games.report.candidates import CandidateView
 
 
 class Stic:
@@ -141,7 +121,7 @@ class Stic:
             for number, image in enumerate(images, start=first)
         ]
         pixels = np.stack([self.bench.images[d.image] for d in draws])
-        spoilt = corrupt_images(pixels, draws, self.config.low_side)
+        spoilt = corrupt.corrupt(pixels, draws, self.config.low_side)
         # Clean ones, then the same corrupted, so that shapes are always alike.
         both = np.concatenate([pixels, spoilt])
         role = Role(params, self.bench.engine.encode(params, both))
@@ -258,17 +238,38 @@ class Stic:
             figures=prefer.figures(chosen),
         )
 
+    def show(
+        self, records: Sequence[DescriptionRecord], iteration: int, most: int
+    ) -> list[CandidateView]:
+        found = [
+            r
+            for kept in (True, False)
+            for r in [r for r in records if r.kept == kept][:most]
+        ]
+        return [self._view(r, iteration) for r in found]
 
-def corrupt_images(
-    pixels_NxHxWx3: np.ndarray, draws: Sequence[Draw], low_side: int
-) -> np.ndarray:
-    """uint8 [N, H, W, 3]: blurred or recoloured, as was drawn; those of the
-    invented as they are."""
-    light = np.array([d.light for d in draws], np.float32)
-    turn = np.array([d.turn for d in draws], np.float32)
-    blurred = np.asarray(corrupt.blur(pixels_NxHxWx3, low_side))
-    recoloured = np.asarray(corrupt.recolour(pixels_NxHxWx3, light, turn))
-    views = {BLURRED: blurred, RECOLOURED: recoloured}
-    return np.stack(
-        [views.get(d.source, pixels_NxHxWx3)[i] for i, d in enumerate(draws)]
-    )
+    def _view(self, r: DescriptionRecord, iteration: int) -> CandidateView:
+        """The clean image, and the corrupted one if there was one."""
+        pixels = self.bench.images[r.image][None]
+        drawn = self.draw(r.number, r.image, iteration)
+        spoilt = corrupt.corrupt(pixels, [drawn], self.config.low_side)
+        same = r.source == INVENTED
+        return CandidateView(
+            f"Pair {r.number}",
+            iteration,
+            r.kept,
+            r.source,
+            [*pixels] if same else [*pixels, *spoilt],
+            [("asked", r.instruction, None)]
+            + [
+                (side, found.text, _all_true(found))
+                for side, found in (
+                    ("chosen", r.chosen),
+                    ("rejected", r.rejected),
+                )
+            ],
+        )
+
+
+def _all_true(found: Description) -> bool | None:
+    return found.truths and found.truths[0] == found.truths[1]
