@@ -241,35 +241,25 @@ class Stic:
     def show(
         self, records: Sequence[DescriptionRecord], iteration: int, most: int
     ) -> list[CandidateView]:
-        found = [
-            r
+        return [
+            self._view(r, iteration)
             for kept in (True, False)
             for r in [r for r in records if r.kept == kept][:most]
         ]
-        return [self._view(r, iteration) for r in found]
 
     def _view(self, r: DescriptionRecord, iteration: int) -> CandidateView:
         """The clean image, and the corrupted one if there was one."""
-        pixels = self.bench.images[r.image][None]
+        clean = self.bench.images[r.image][None]
         drawn = self.draw(r.number, r.image, iteration)
-        spoilt = corrupt.corrupt(pixels, [drawn], self.config.low_side)
-        same = r.source == INVENTED
+        seen = corrupt.corrupt(clean, [drawn], self.config.low_side)
         return CandidateView(
             f"Pair {r.number}",
             iteration,
             r.kept,
-            r.source,
-            [*pixels] if same else [*pixels, *spoilt],
-            [("asked", r.instruction, None)]
-            + [
-                (side, found.text, _all_true(found))
-                for side, found in (
-                    ("chosen", r.chosen),
-                    ("rejected", r.rejected),
-                )
+            f"rejected one {r.source}",
+            [*clean] if r.source == INVENTED else [*clean, *seen],
+            [
+                ("chosen", r.chosen.text, r.chosen.faithful),
+                ("rejected", r.rejected.text, r.rejected.faithful),
             ],
         )
-
-
-def _all_true(found: Description) -> bool | None:
-    return found.truths and found.truths[0] == found.truths[1]
