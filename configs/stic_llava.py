@@ -29,7 +29,9 @@ FITS = {
 }
 
 
-def get_config(wanted: str = "llava_next,gpu-80gb") -> ml_collections.ConfigDict:
+def get_config(
+    wanted: str = "llava_next,gpu-80gb",
+) -> ml_collections.ConfigDict:
     family, _, hardware = wanted.partition(",")
     there = pathlib.Path(__file__).with_name(f"{family}.py")
     c = runpy.run_path(str(there))["get_config"](hardware)

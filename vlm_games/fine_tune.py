@@ -84,16 +84,21 @@ class Trainer:
         """The source's streams."""
         return make_replay(self._run)
 
-    def recipe(self, stage: Stage) -> Recipe:
+    def settings(self, stage: Stage) -> ml_collections.ConfigDict:
+        """`config.train` with the stage's own settings."""
+        c = ml_collections.ConfigDict(self._run.config.train.to_dict())
+        c.update(ml_collections.ConfigDict(stage.settings))
+        return c
+
+    def recipe(self, stage: Stage, streams: Sequence[feed.Stream]) -> Recipe:
         """How the stage is trained; the same for all stages like it."""
-        settings = ml_collections.ConfigDict(self._run.config.train.to_dict())
-        settings.update(ml_collections.ConfigDict(stage.settings))
-        kind = stage.objective, settings.to_json(sort_keys=True)
+        c, views = self.settings(stage), tuple(s.augment for s in streams)
+        kind = stage.objective, c.to_json(sort_keys=True), views
         if kind not in self._recipes:
-            self._recipes[kind] = self._make(stage.objective, settings)
+            self._recipes[kind] = self._make(stage.objective, c, views)
         return self._recipes[kind]
 
-    def _make(self, objective: str, c) -> Recipe:
+    def _make(self, objective: str, c, views: tuple[float, ...]) -> Recipe:
         bench = self._run.bench
         optimizer = step.make_optimizer(
             step.OptimizerConfig(
@@ -111,7 +116,7 @@ class Trainer:
             dataclasses.replace(bench.model, remat=c.remat),
             optimizer,
             bench.mesh,
-            AugmentConfig(strength=c.augment),
+            [AugmentConfig(strength=strength) for strength in views],
             assemble=trainable.assemble,
             loss=loss,
         )
@@ -147,17 +152,16 @@ def train_stage(
     stage: Stage,
 ):
     """One stage, from wherever it was left; returns params."""
-    recipe, bench = trainer.recipe(stage), run.bench
+    c, bench = trainer.settings(stage), run.bench
     examples = stage.examples(params)
     if stage.objective == "preference":
         examples = with_reference(run, params, stage, examples)
     replay = trainer.replay if stage.replay else ()
-    streams = make_streams(
-        recipe.settings, stage, examples, bench.images, replay
-    )
+    streams = make_streams(c, stage, examples, bench.images, replay)
     if not streams:
         logging.warning("%s: nothing to learn from", course.name)
         return params
+    recipe = trainer.recipe(stage, streams)
     # Stages have draws of their own, and so has a warm-up.
     own = number + 100 * (course.phase == "warm_up")
     seed = (run.config.seed, course.iteration, *([own] if own else []))
@@ -239,22 +243,26 @@ def make_streams(c, stage: Stage, examples: Examples, images, replay):
             several,
             stage.images or images,
             len(several[0].images),
+            c.augment,
         )
         for name, several in examples.items()
         if several and c.rows[name]
     ]
     return found + [
-        stream(c, r.name, r.examples, r.images, r.per_row)
+        stream(c, r.name, r.examples, r.images, r.per_row, c.replay_augment)
         for r in replay
         if c.rows[r.name]
     ]
 
 
-def stream(c, name: str, examples, images, per_row: int) -> feed.Stream:
+def stream(
+    c, name: str, examples, images, per_row: int, augment: float
+) -> feed.Stream:
     """A stream by `config.train`; a row holds at most `per_row` images."""
     rows = c.rows[name]
     shape = BatchShape(rows, c.lengths[name], rows * per_row)
-    return feed.Stream(name, examples, images if per_row else None, shape)
+    images = images if per_row else None
+    return feed.Stream(name, examples, images, shape, augment)
 
 
 def with_reference(
@@ -266,8 +274,10 @@ def with_reference(
     for name, found in examples.items():
         used = sorted({i for e in found for i in e.images})
         where = {image: place for place, image in enumerate(used)}
-        pixels = np.stack([images[i] for i in used])
-        tokens = bench.engine.encode(params, pixels)
+        tokens = None  # of text alone
+        if used:
+            pixels = np.stack([images[i] for i in used])
+            tokens = bench.engine.encode(params, pixels)
         moved = [
             dataclasses.replace(e, images=tuple(where[i] for i in e.images))
             for e in found

@@ -34,6 +34,11 @@ class Description:
         """Whether it can be learned from."""
         return self.ended and bool(self.text)
 
+    @property
+    def faithful(self) -> bool | None:
+        """Whether all that it says is true; None where nobody knows."""
+        return None if self.truths is None else self.truths[0] == self.truths[1]
+
 
 @dataclasses.dataclass(frozen=True)
 class DescriptionRecord(Record):
