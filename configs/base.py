@@ -11,7 +11,10 @@ def get_config() -> ml_collections.ConfigDict:
     """Returns the config of the base's training."""
     c = ml_collections.ConfigDict()
     c.seed = 0
-    c.start = ""  # model directory to go on from; empty for random params
+    # Model directory, or name of a shipped base, to go on from; empty for
+    # random params.
+    c.start = ""
+    c.dtype = "float32"  # or bfloat16: of the params as they are written
     c.images = 4  # images in a game
 
     c.model = ml_collections.ConfigDict()
@@ -35,14 +38,27 @@ def get_config() -> ml_collections.ConfigDict:
     c.recipe.decided = 0.15
     c.recipe.probes = 5
 
+    c.tasks = ml_collections.ConfigDict()  # see pretraining.tasks.Tasks
+    c.tasks.described = 1
+    c.tasks.pairs = 2
+    c.tasks.asked_for = 2
+    c.tasks.choices = 0.2
+    c.tasks.situations = 2
+    c.tasks.told = 2
+    c.tasks.none = 0.2
+
     c.scenes = 40_000  # labelled source scenes
     c.see_steps = 500  # steps on single images alone
     c.play_steps = 1_600  # steps that add rows with several images
     c.answer_rows = 48  # rows of a step with one image
     c.probe_rows = 16  # rows of a step with several images and probes
     c.game_rows = 10  # rows of a step that hold a whole game
+    c.task_rows = 0  # rows of a step with one image and other tasks
+    c.text_rows = 0  # rows of a step without any
     c.answer_length = 112  # tokens of a row with one image
     c.game_length = 176  # tokens of a row with several; longer are left out
+    c.task_length = 128  # tokens of a row of other tasks
+    c.text_length = 216  # tokens of a row without images
     c.augment = 0.35  # strength of the images' augmentation
     c.learning_rate = 2e-3
     c.warmup = 100

@@ -86,6 +86,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.train.augment = 1.0  # strength of the student's augmentation
     c.train.save_every = 10  # steps
     c.train.replay_images = 1_000  # of the source
+    c.train.replay_augment = 1.0  # strength of its augmentation
     c.train.replay_answers = "own"  # the base's, or labels: the annotators'
     c.train.frozen = ()  # parts that are not trained, as "vision"
     c.train.remat = False  # gradients compute anew what they need: less memory
@@ -131,6 +132,10 @@ def get_config() -> ml_collections.ConfigDict:
     c.eval.source_images = 250
     c.eval.games = 512
     c.eval.guard_games = 128  # of each guard, of the main arm
+    c.eval.choices = False  # whether multiple choices are measured
+    # Whether questions are also asked behind the model's own description.
+    c.eval.described = False
+    c.eval.description_tokens = 40  # most of it
     return c
 
 
@@ -143,6 +148,7 @@ def stic() -> ml_collections.ConfigDict:
     c = ml_collections.ConfigDict()
     c.images = 512  # described in an iteration
     c.shard = 256  # of them stored at a time
+    c.rows = 128  # of them described at once, on each device
     c.tokens = 40  # most of a description
     c.temperature = 0.2
     c.invented = 0.5  # share of rejected ones by an invitation to invent
@@ -162,6 +168,7 @@ def stic() -> ml_collections.ConfigDict:
     c.prefer.lengths = ml_collections.ConfigDict()
     c.prefer.lengths.description = 96
     c.infused = 512  # labelled items of the source with an own description
+    c.questions = 3  # of each of them
     c.infuse = ml_collections.ConfigDict()
     c.infuse.learning_rate = 1e-4
     c.infuse.steps = 30

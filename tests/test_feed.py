@@ -92,7 +92,7 @@ def text_stream(images=None, room=0) -> feed.Stream:
 def test_a_stream_of_text_alone_has_no_pixels(tokenizer, images):
     streams = [text_stream(images)]
     (batch,) = feed.draw(streams, tokenizer, 2, 3, (0,), 0)
-    (pixels,) = feed.read_pixels(streams, [batch])
+    (pixels,) = feed.read_pixels(streams, (batch,))
     assert batch.tokens.shape == (6, 9)
     assert (batch.image_slots == -1).all()
     assert pixels.shape == (0, 1, 1, 3) and pixels.dtype == np.uint8

@@ -15,15 +15,10 @@ import dataclasses
 import time
 
 from vlm_games.evaluation.measure import measure
-from vlm_games.fine_tune import (
-    Course,
-    Trainer,
-    fine_tune,
-    stage_figures,
-    tidy,
-)
+from vlm_games.fine_tune import Course, fine_tune, stage_figures, tidy
 from vlm_games.methods.method import MAIN, REPLAY_ONLY, Method, Selection
 from vlm_games.methods.registry import METHODS
+from vlm_games.trainer import Trainer
 from vlm_games.training import checkpoint
 from vlm_games.workbench import Run
 
@@ -82,15 +77,18 @@ def run_iteration(
             params = learn(run, shared, arm, iteration, params, chosen)
         figures |= stage_figures(run, arm, iteration)
     run.progress(f"{arm} {iteration}: measure", 0, 1)
+    bench = run.bench
     with watch.phase("evaluate"):
         measured = measure(
-            run.bench.engine,
-            run.bench.scorer,
-            run.bench.prompts,
-            run.bench.table,
-            params,
-            shared.base,
-            run.setup.held_out,
+            engine=bench.engine,
+            scorer=bench.scorer,
+            tokenizer=bench.tokenizer,
+            prompts=bench.prompts,
+            instructions=bench.instructions,
+            table=bench.table,
+            params=params,
+            base_params=shared.base,
+            held_out=run.setup.held_out,
             guards=arm == MAIN,
         )
     metrics = {

@@ -6,12 +6,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from vlm_games.data.images import ImageSource
+from vlm_games.data.tokenizer import Tokenizer
+from vlm_games.evaluation.choices import Choice, choice_accuracy, draw_choices
+from vlm_games.evaluation.descriptions import describe, description_figures
 from vlm_games.evaluation.game_success import held_out_specs, measure_games
 from vlm_games.evaluation.questions import (
     Item,
     answer_accuracy,
     draw_items,
 )
+from vlm_games.games.instructions import Instructions
 from vlm_games.games.play import Role, Table
 from vlm_games.games.prompts import Prompts
 from vlm_games.games.protocol import GameSpec
@@ -25,8 +29,11 @@ class HeldOut:
 
     Attributes:
       games: images of the games; specs: the games.
-      target, source: scenes of the two domains; target_items, source_items:
-        their questions.
+      target, source: RenderedSource of the two domains; target_items,
+        source_items: their questions.
+      choices: multiple choices on the target, if they are measured.
+      description_tokens: most of an own description of the target that is put
+        before its questions; 0 if that is not measured.
       guard_games: games of each guard. seed: of all draws.
     """
 
@@ -36,6 +43,8 @@ class HeldOut:
     target_items: Sequence[Item]
     source: ImageSource
     source_items: Sequence[Item]
+    choices: Sequence[Choice]
+    description_tokens: int
     guard_games: int
     seed: int
 
@@ -58,6 +67,10 @@ def hold_out(
         target_items=draw_items(target.scenes, config.seed),
         source=source,
         source_items=draw_items(source.scenes, config.seed + 1),
+        choices=draw_choices(target.scenes, config.seed)
+        if config.choices
+        else (),
+        description_tokens=config.description_tokens * config.described,
         guard_games=config.guard_games,
         seed=config.seed,
     )
@@ -71,7 +84,9 @@ def stack(images: ImageSource) -> np.ndarray:
 def measure(
     engine: Engine,
     scorer: Scorer,
+    tokenizer: Tokenizer,
     prompts: Prompts,
+    instructions: Instructions,
     table: Table,
     params,
     base_params,
@@ -82,14 +97,22 @@ def measure(
 
     Without `guards` the blind Describer and cross-play are left out.
     """
-    metrics = {}
+    metrics, roles = {}, {}
     for name, images, items in [
         ("vqa", held_out.target, held_out.target_items),
         ("source", held_out.source, held_out.source_items),
     ]:
         tokens = engine.encode(params, stack(images))
+        roles[name] = Role(params, tokens)
         found = answer_accuracy(scorer, prompts, params, tokens, items)
         metrics |= {f"{name}_{key}": value for key, value in found.items()}
+    spoken = (engine, tokenizer, prompts, instructions, roles["vqa"])
+    if held_out.choices:
+        found = choice_accuracy(*spoken, held_out.choices, held_out.seed)
+        metrics["vqa_choice"] = found.pop("choice")
+        metrics |= found
+    if held_out.description_tokens:
+        metrics |= measure_described(scorer, *spoken, held_out)
     pixels = stack(held_out.games)
     grey = np.full_like(pixels, 128)
     metrics |= measure_games(
@@ -104,3 +127,42 @@ def measure(
         held_out.seed,
     )
     return metrics
+
+
+def measure_described(
+    scorer: Scorer,
+    engine: Engine,
+    tokenizer: Tokenizer,
+    prompts: Prompts,
+    instructions: Instructions,
+    role: Role,
+    held_out: HeldOut,
+) -> dict:
+    """Figures of own descriptions of the target, and of answers behind them."""
+    scenes = held_out.target.scenes
+    texts = describe(
+        engine,
+        tokenizer,
+        prompts,
+        instructions,
+        role,
+        len(scenes),
+        held_out.description_tokens,
+    )
+    before = {
+        image: instructions.described.format(description=text)
+        for image, text in enumerate(texts)
+    }
+    found = answer_accuracy(
+        scorer,
+        prompts,
+        role.params,
+        role.image_tokens,
+        held_out.target_items,
+        before,
+    )
+    return {
+        "vqa_described_yes_no": found["yes_no"],
+        "vqa_described_other": found["other"],
+        **description_figures(texts, scenes),
+    }

@@ -1,7 +1,7 @@
 """Question answering with the world's truth, on held-out scenes."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -62,8 +62,12 @@ def answer_accuracy(
     params,
     image_tokens,
     items: Sequence[Item],
+    before: Mapping[int, str] | None = None,
 ) -> dict:
     """Accuracy of greedy and of sampled answers, percent.
+
+    Args:
+      before: words between an image and its questions, such as a description.
 
     Returns:
       yes_no: mean of the accuracy on true yes and on true no; yes, no: the
@@ -71,13 +75,14 @@ def answer_accuracy(
       balanced likewise); sampled_yes_no, sampled_other: the same expected of
       answers sampled at temperature 1.
     """
+    before = before or {}
     by_image: dict[int, list[Item]] = {}
     for item in items:
         by_image.setdefault(item.image, []).append(item)
     examples = [
         Example(
             (image,),
-            (read(prompts.describer_trunk()),),
+            (read(prompts.describer_trunk() + before.get(image, "")),),
             tuple(
                 (
                     read(prompts.question_only(i.question.text)),

@@ -12,7 +12,7 @@ from vlm_games.data.tokenizer import Tokenizer
 from vlm_games.games.play import KEEP_ALL, Role
 from vlm_games.sampling.engine import Engine, Sampling, bucket, pad
 
-ROWS = 128  # prompts at a time, on each device
+ROWS = 128  # prompts at a time, on each device, if nothing else is said
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ def answer(
     limit: int,
     temperature: float = 0.0,
     seed: tuple[int, ...] = (0,),
-    rows: int | None = None,
+    rows: int = ROWS,
 ) -> list[Answer]:
     """Answers to all prompts, in order.
 
@@ -60,11 +60,10 @@ def answer(
       role: who answers, and how it sees the images.
       limit: most tokens of an answer.
       temperature: 0 is greedy. seed: of the draws.
-      rows: prompts at a time with each model, ROWS if None.
+      rows: prompts at a time, on each device.
     """
     if not prompts:
         return []
-    rows = rows or ROWS
     encoded = [_encode(engine, tokenizer, prompt) for prompt in prompts]
     longest = max(len(tokens) for tokens, _ in encoded)
     width, batch = bucket(longest), rows * engine.shards

@@ -23,6 +23,8 @@ from vlm_games.games.instructions import Instructions
 from vlm_games.games.play import Table
 from vlm_games.games.prompts import Prompts
 from vlm_games.models.config import VLMConfig
+from vlm_games.report.candidates import CandidateView
+from vlm_games.report.gallery import GameView
 from vlm_games.sampling.engine import Engine
 from vlm_games.sampling.scoring import Scorer
 
@@ -44,6 +46,8 @@ class Workbench:
       images: the unlabelled images.
       truth: (image, question, answer) -> whether the answer is true, or None
         where nobody knows. For measuring; nothing is chosen by it.
+      faithful: (image, description) -> how many things it says that are true,
+        and how many things it says; None where nobody knows. For measuring.
       stratum: (question, answer) -> name of the group within which answers
         are compared.
     """
@@ -59,6 +63,7 @@ class Workbench:
     table: Table
     images: ImageSource
     truth: Callable[[int, str, str], bool | None]
+    faithful: Callable[[int, str], tuple[int, int] | None]
     stratum: Callable[[str, str], str]
 
 
@@ -151,6 +156,11 @@ class Method(Protocol):
         budget: Mapping[str, int] | None,
     ) -> Selection:
         """Chooses what `arm` learns from; a control matches `budget`."""
+
+    def show(
+        self, records: Sequence[Record], iteration: int, most: int
+    ) -> Sequence[GameView | CandidateView]:
+        """At most `most` of each outcome, with their pictures, for the page."""
 
 
 def count_branches(examples: Examples) -> dict[str, int]:

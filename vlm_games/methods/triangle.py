@@ -29,6 +29,7 @@ from vlm_games.methods.method import (
     count_branches,
 )
 from vlm_games.methods.triangle_record import NOT_READ, PairRecord
+from vlm_games.report.candidates import CandidateView
 
 SIMILARITIES = {
     "overlap": lambda config: similarities.Overlap(),
@@ -284,3 +285,32 @@ class Triangle:
             budget={"kept": len(pairs), **count_branches(examples)},
             figures=choosing.pair_figures(records, c, bench),
         )
+
+    def show(
+        self, records: Sequence[PairRecord], iteration: int, most: int
+    ) -> list[CandidateView]:
+        scored = [r for r in records if r.score is not None]
+        best = choosing.share_of_types(scored, self.config, choosing.highest)
+        chosen = {r.number for r in best}
+        return [
+            self._view(r, iteration, kept)
+            for kept in (True, False)
+            for r in [r for r in records if (r.number in chosen) == kept][:most]
+        ]
+
+    def _view(
+        self, record: PairRecord, iteration: int, kept: bool
+    ) -> CandidateView:
+        lines = [("said", record.said, None)]
+        note = "it could not be read"
+        if record.score is not None:
+            note = f"score {record.score:.2f} among {record.kind}"
+            lines = [
+                ("question", record.question, None),
+                ("answer", record.answer, record.true),
+                ("question again", record.question_again, None),
+                ("answer again", record.answer_again, None),
+            ]
+        image = self.bench.images[record.image]
+        name = f"Pair {record.number}"
+        return CandidateView(name, iteration, kept, note, [image], lines)

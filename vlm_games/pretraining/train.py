@@ -24,8 +24,9 @@ from vlm_games.models.config import (
     VLMConfig,
 )
 from vlm_games.models.mesh import make_mesh
+from vlm_games.models.shipped import find_shipped
 from vlm_games.models.vlm import init_params
-from vlm_games.pretraining import examples
+from vlm_games.pretraining import examples, tasks
 from vlm_games.training import step
 from vlm_games.worlds import questions as world
 from vlm_games.worlds.splits import load_split
@@ -62,7 +63,7 @@ def model_config(c, tokenizer: Tokenizer) -> VLMConfig:
     return VLMConfig(
         vocab_size=len(tokenizer.hf),
         vision=VisionConfig(c.image_size, c.patch_size, vision),
-        connector=ConnectorConfig(c.shuffle, 2 * c.width),
+        connector=ConnectorConfig(fold=c.shuffle, hidden=2 * c.width),
         decoder=decoder,
         image_token_id=tokenizer.image_id,
     )
@@ -76,42 +77,53 @@ class BatchMaker:
         self.tokens_per_image = tokens_per_image
         self.scenes, self.pixels = load_split("source/train", c.scenes)
         self.recipe = examples.Recipe(**c.recipe)
-        self.prompts = Prompts()
-        n = c.images
-        self.shapes = {
-            "answer": packing.BatchShape(
-                c.answer_rows, c.answer_length, c.answer_rows
-            ),
-            "probe": packing.BatchShape(
-                c.probe_rows, c.game_length, c.probe_rows * n
-            ),
-            "game": packing.BatchShape(
-                c.game_rows, c.game_length, c.game_rows * n
-            ),
+        self.tasks = tasks.Tasks(**c.tasks)
+        self.prompts, self.language = Prompts(), tasks.Language()
+        n, texts = c.images, self.tasks.situations + self.tasks.told
+        kinds = {
+            # kind: (maker, rows, length, scenes of a row, images of a row)
+            "answer": (self._answer, c.answer_rows, c.answer_length, 1, 1),
+            "probe": (self._probe, c.probe_rows, c.game_length, n, n),
+            "game": (self._game, c.game_rows, c.game_length, n, n),
+            "task": (self._task, c.task_rows, c.task_length, 1, 1),
+            "text": (self._text, c.text_rows, c.text_length, texts, 0),
         }
-        self.makers = {
-            "answer": self._answer,
-            "probe": examples.probe_row,
-            "game": examples.game_row,
-        }
+        self.kinds = {k: kind for k, kind in kinds.items() if kind[1]}
 
-    def _answer(self, rng, prompts, recipe, scenes, images):
-        return examples.answer_row(rng, prompts, recipe, scenes[0], images[0])
+    def _answer(self, rng, scenes, images):
+        return examples.answer_row(
+            rng, self.prompts, self.recipe, scenes[0], images[0]
+        )
+
+    def _probe(self, rng, scenes, images):
+        return examples.probe_row(
+            rng, self.prompts, self.recipe, scenes, images
+        )
+
+    def _game(self, rng, scenes, images):
+        return examples.game_row(rng, self.prompts, self.recipe, scenes, images)
+
+    def _task(self, rng, scenes, images):
+        return tasks.task_row(
+            rng, self.language, self.recipe, self.tasks, scenes[0], images[0]
+        )
+
+    def _text(self, rng, scenes, images):
+        del images  # it describes them in words
+        return tasks.text_row(rng, self.language, self.tasks, scenes)
 
     def make(self, rng: np.random.Generator, kind: str):
         """One micro-batch: (Batch, pixels uint8 [M, H, W, 3])."""
-        shape = self.shapes[kind]
-        per_row = shape.images // shape.rows
+        maker, rows, length, scenes_per_row, images_per_row = self.kinds[kind]
         encoded = []
-        while len(encoded) < shape.rows:
-            ids = rng.choice(len(self.scenes), per_row, replace=False)
+        while len(encoded) < rows:
+            ids = rng.choice(len(self.scenes), scenes_per_row, replace=False)
             scenes = [self.scenes[i] for i in ids]
-            example = self.makers[kind](
-                rng, self.prompts, self.recipe, scenes, ids.tolist()
-            )
+            example = maker(rng, scenes, ids.tolist())
             e = packing.encode(example, self.tokenizer, self.tokens_per_image)
-            if len(e.tokens) <= shape.length:
+            if len(e.tokens) <= length:
                 encoded.append(e)
+        shape = packing.BatchShape(rows, length, rows * images_per_row)
         batch, _ = packing.pack(encoded, shape, self.tokens_per_image)
         return batch, self.pixels[batch.images]
 
@@ -131,7 +143,8 @@ def train(c, output: str) -> None:
         step.OptimizerConfig(c.learning_rate, total, c.warmup, c.weight_decay)
     )
     if c.start:
-        _, params = load_model(c.start)
+        _, params = load_model(find_shipped(c.start))
+        params = jax.tree.map(lambda x: x.astype("float32"), params)
     else:
         params = init_params(config, jax.random.key(c.seed))
     state = step.init_state(params, optimizer, mesh)
@@ -156,7 +169,7 @@ def feed(maker: BatchMaker, c, total: int):
 
     def make(number: int):
         playing = number >= c.see_steps
-        kinds = ("answer", "probe", "game") if playing else ("answer",)
+        kinds = tuple(maker.kinds) if playing else ("answer",)
         return zip(*[maker.make(rng, kind) for kind in kinds], strict=True)
 
     with futures.ThreadPoolExecutor(1) as pool:
@@ -169,7 +182,9 @@ def feed(maker: BatchMaker, c, total: int):
 
 def write(output, config, params, tokenizer, c, started) -> None:
     """Writes model, tokenizer and a card that says how they were made."""
-    save_model(output, config, params)
+    save_model(
+        output, config, jax.tree.map(lambda x: x.astype(c.dtype), params)
+    )
     tokenizer.hf.save_pretrained(output)
     device = jax.devices()[0]
     card = {

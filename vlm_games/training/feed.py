@@ -25,12 +25,14 @@ class Stream:
       images: the bank: anything that gives uint8 [H, W, 3] by index. None for
         text alone; `shape.images` is then 0.
       shape: of the micro-batch on one shard.
+      augment: strength of the images' augmentation.
     """
 
     name: str
     examples: Sequence[Example]
     images: Sequence[np.ndarray] | None
     shape: BatchShape
+    augment: float = 0.0
 
 
 def draw(
@@ -58,10 +60,7 @@ def draw(
                 len(stream.examples),
                 at,
                 stream.shape.rows * 4,
-                (
-                    *seed,
-                    number,
-                ),
+                (*seed, number),
             )
             encoded = []
             used = 0
@@ -73,18 +72,15 @@ def draw(
                 if used > stream.shape.rows * stream.shape.length:
                     break
             parts.append(pack(encoded, stream.shape, tokens_per_image)[0])
-        batches.append(jax.tree.map(lambda *xs: np.concatenate(xs), *parts))
+        batch = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+        batches.append(batch)
     return tuple(batches)
 
 
 def read_pixels(
     streams: Sequence[Stream], batches: Sequence[Batch]
 ) -> tuple[np.ndarray, ...]:
-    """The images of batches that were drawn of `streams`.
-
-    Returns:
-      uint8 [shards * M, H, W, 3] of each; [0, 1, 1, 3] of text alone.
-    """
+    """uint8 [shards * M, H, W, 3] of each batch; [0, 1, 1, 3] of text alone."""
     return tuple(
         _pixels(stream, batch.images)
         for stream, batch in zip(streams, batches, strict=True)

@@ -87,7 +87,7 @@ def answers(question: Question, scene: Scene) -> frozenset[str]:
     if kind == "how_many":
         return frozenset([_count(scene)])
     if kind == "relation":
-        return _yes_or_no(_related(scene, *asks))
+        return _yes_or_no(bool(_related(scene, *asks)))
     if question.yes_no:
         return _yes_or_no(bool(_matching(scene, asks)))
     wanted = kind.split("_")[0]  # "color_at_place" wants the color
@@ -113,25 +113,77 @@ def _matching(scene: Scene, asks: tuple[str, ...]) -> list:
     ]
 
 
-def _related(scene: Scene, color: str, relation: str, other: str) -> bool:
-    """Whether quadrants, compared by column or by row, stand so."""
+def _related(scene: Scene, color: str, relation: str, other: str) -> list:
+    """Two objects whose quadrants, by column or by row, stand so; or none."""
     axis = "column" if relation == "left of" else "row"
-    return any(
-        getattr(a, axis) < getattr(b, axis)
-        for a in _matching(scene, (color,))
-        for b in _matching(scene, (other,))
-    )
+    for a in _matching(scene, (color,)):
+        for b in _matching(scene, (other,)):
+            if getattr(a, axis) < getattr(b, axis):
+                return [a, b]
+    return []
+
+
+# What an open question wants -> the words that can be its answer.
+_WORDS = {
+    "color": COLORS,
+    "shape": SHAPES,
+    "place": PLACES,
+    "size": SIZES,
+    "how": COUNTS,
+}
+
+
+def wrong_answers(question: Question, scene: Scene) -> tuple[str, ...]:
+    """Answers to questions of this kind that are wrong here, "none" apart."""
+    wanted = question.kind.split("_")[0]
+    words = ("yes", "no") if question.yes_no else _WORDS[wanted]
+    right = answers(question, scene)
+    return tuple(word for word in words if word not in right)
+
+
+def phrase(thing) -> str:
+    """ "a large red circle at the top-left"."""
+    return f"a {thing.size} {thing.color} {thing.shape} at the {thing.place}"
 
 
 def caption(scene: Scene) -> str:
     """ "a large red circle at the top-left , a small blue ring at ... ."."""
-    return (
-        " , ".join(
-            f"a {o.size} {o.color} {o.shape} at the {o.place}"
-            for o in scene.objects
-        )
-        + " ."
-    )
+    return " , ".join(map(phrase, scene.objects)) + " ."
+
+
+def grounds(question: Question, answer: str, scene: Scene) -> str:
+    """The phrases of the caption that an answer rests on, or "none".
+
+    A number rests on all of them; "no", and "none", on nothing that is there.
+    """
+    kind, asks = question.kind, question.asks
+    if kind in ("count", "how_many"):
+        found = list(scene.objects)
+    elif kind == "relation":
+        found = _related(scene, *asks)
+    else:
+        found = _matching(scene, asks)
+        if not question.yes_no:
+            wanted = kind.split("_")[0]
+            found = [o for o in found if getattr(o, wanted) == answer]
+        found = found[:1]
+    return " , ".join(map(phrase, found)) or "none"
+
+
+def things_said(text: str) -> list[str]:
+    """What a description says, part by part."""
+    parts = text.replace(".", ",").split(",")
+    return [" ".join(part.split()) for part in parts if part.strip()]
+
+
+def phrase_truths(text: str, scene: Scene) -> list[bool]:
+    """Of each thing that a description says, whether it is true of the scene.
+
+    Only a caption's whole phrases can be true: "a small blue ring at the
+    top-right" is, where one stands; "a ring" or other words are not.
+    """
+    true = set(map(phrase, scene.objects))
+    return [part in true for part in things_said(text)]
 
 
 def _vocabulary() -> tuple[str, ...]:

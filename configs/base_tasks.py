@@ -1,0 +1,29 @@
+"""The second shipped base: the first one, trained on with other tasks.
+
+    python -m vlm_games.pretraining.train --config=configs/base_tasks.py \
+        --output=/tmp/base_tasks
+"""
+
+import pathlib
+import runpy
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Returns the base's config with what is otherwise."""
+    base = pathlib.Path(__file__).with_name("base.py")
+    c = runpy.run_path(str(base))["get_config"]()
+    c.start = "scenes_base"
+    c.dtype = "bfloat16"  # half the bytes
+    c.seed = 1
+    c.see_steps = 0
+    c.play_steps = 400
+    c.answer_rows = 16
+    c.probe_rows = 8
+    c.game_rows = 5
+    c.task_rows = 24
+    c.text_rows = 12
+    c.learning_rate = 5e-4
+    c.warmup = 20
+    return c

@@ -1,0 +1,228 @@
+"""The shipped bases: their configs, and the rows that they learned from."""
+
+import json
+import pathlib
+import runpy
+
+import jax
+import numpy as np
+import pytest
+
+from vlm_games.base_model import load_base
+from vlm_games.data.packing import encode
+from vlm_games.data.tokenizer import load_tokenizer
+from vlm_games.evaluation.choices import read_mark
+from vlm_games.games.instructions import Instructions, read_back
+from vlm_games.games.prompts import Prompts
+from vlm_games.models.config import VLMConfig
+from vlm_games.models.mesh import make_mesh
+from vlm_games.models.shipped import ASSETS
+from vlm_games.pretraining import tasks, train
+from vlm_games.pretraining.examples import Recipe
+from vlm_games.worlds import questions as world
+from vlm_games.worlds.splits import load_split
+
+ROOT = pathlib.Path(__file__).parents[1]
+CONFIGS = {"scenes_base": "base.py", "scenes_tasks": "base_tasks.py"}
+BASES = pytest.mark.parametrize("name", sorted(CONFIGS))
+SPOKEN, LANGUAGE = Instructions(), tasks.Language()
+
+
+def config_of(name: str):
+    return runpy.run_path(str(ROOT / "configs" / CONFIGS[name]))["get_config"]()
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return load_split("source/train", 200)[0]
+
+
+def task_branches(scenes, agree: float = 0.0, **fields):
+    """(scene, what is asked, what is said) of every exchange of many rows."""
+    row = {"described": 0, "pairs": 0, "asked_for": 0, "choices": 0.0}
+    wanted = tasks.Tasks(**{**row, **fields})
+    rng = np.random.default_rng(0)
+    found = []
+    for image, scene in enumerate(scenes):
+        example = tasks.task_row(
+            rng, LANGUAGE, Recipe(agree=agree), wanted, scene, image
+        )
+        assert example.images == (image,)
+        found += [
+            (scene, asked.text, said.text.removesuffix(" <eos>"))
+            for asked, said in example.branches
+        ]
+        assert all(b[1].text.endswith(" <eos>") for b in example.branches)
+    return found
+
+
+def text_branches(scenes, **fields):
+    """(what is asked, what is said) of every exchange of many rows of text."""
+    wanted = tasks.Tasks(**fields)
+    n = wanted.situations + wanted.told
+    rng = np.random.default_rng(0)
+    found = []
+    for start in range(0, len(scenes) - n + 1, n):
+        part = scenes[start : start + n]
+        example = tasks.text_row(rng, LANGUAGE, wanted, part)
+        assert (example.images, example.trunk) == ((), ())
+        found += [
+            (scene, asked.text, said.text.removesuffix(" <eos>"))
+            for scene, (asked, said) in zip(part, example.branches, strict=True)
+        ]
+    return found
+
+
+# Configs ----------------------------------------------------------------------
+
+
+@BASES
+def test_a_shipped_base_is_what_its_config_makes(name):
+    tokenizer = load_tokenizer(str(ASSETS / name))
+    fields = json.loads((ASSETS / name / "config.json").read_text())
+    made = train.model_config(config_of(name).model, tokenizer)
+    assert made == VLMConfig.from_dict(fields)
+
+
+@BASES
+def test_a_card_holds_the_config(name):
+    card = json.loads((ASSETS / name / "card.json").read_text())
+    config = json.loads(json.dumps(config_of(name).to_dict()))
+    # Fields that came later have the values that change nothing.
+    assert card["config"] == {k: config[k] for k in card["config"]}
+    assert f"configs/{CONFIGS[name]}" in card["command"]
+
+
+def test_all_bases_together_stay_small_and_speak_the_same_words():
+    files = [path for path in ASSETS.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 10e6
+    words = [load_tokenizer(str(ASSETS / x)).hf.get_vocab() for x in CONFIGS]
+    assert words[0] == words[1]
+
+
+# Rows -------------------------------------------------------------------------
+
+
+def test_every_row_is_in_the_vocabulary_and_has_its_images(scenes, base):
+    config, _, tokenizer = base
+    rng = np.random.default_rng(0)
+    unknown = tokenizer.hf.unk_token_id
+    wanted = tasks.Tasks(choices=1.0)
+    for i in range(60):
+        for example in (
+            tasks.task_row(rng, LANGUAGE, Recipe(), wanted, scenes[i], i),
+            tasks.text_row(rng, LANGUAGE, wanted, scenes[i : i + 4]),
+        ):
+            tokens = encode(example, tokenizer, config.tokens_per_image).tokens
+            assert unknown not in tokens
+
+
+def test_pairs_are_read_back_and_true(scenes):
+    for scene, asked, said in task_branches(scenes, pairs=2):
+        fields = read_back(SPOKEN.pair_said, said)
+        question = world.BY_TEXT[fields["question"]]
+        assert fields["answer"] in world.answers(question, scene)
+        assert asked == f" {SPOKEN.pair[0]}"
+
+
+def test_the_question_that_is_asked_for_has_that_answer(scenes):
+    for scene, asked, said in task_branches(scenes, asked_for=2):
+        wanted = read_back(f" {SPOKEN.ask_for[0]}", asked)["answer"]
+        assert wanted in world.answers(world.BY_TEXT[said], scene)
+
+
+@pytest.mark.parametrize("agree", [0.0, 1.0])
+def test_questions_behind_descriptions_are_answered_as_annotators_do(
+    scenes, agree
+):
+    template = SPOKEN.described + Prompts().question_only("{question}")
+    wrong = 0
+    for scene, asked, said in task_branches(scenes, agree, described=1):
+        fields = read_back(template, asked)
+        assert fields["description"] == world.caption(scene)
+        answers = world.answers(world.BY_TEXT[fields["question"]], scene)
+        if said not in answers:
+            wrong += 1
+            assert (said, answers) == ("yes", {"no"})
+    assert bool(wrong) == bool(agree)
+
+
+def check_choice(scene, fields, said) -> int:
+    """That the mark said is of the right option; returns its number."""
+    reply = read_back(SPOKEN.choice_said, said)
+    # Where a question ends, none of its words but the last can tell.
+    text, end, options = f"{fields['question']} {fields['options']}".partition(
+        "? "
+    )
+    options = options.split()
+    marks, options = options[::2], options[1::2]
+    assert tuple(marks) == SPOKEN.marks[: len(marks)]
+    right = read_mark(said, marks)
+    question = world.BY_TEXT[text + end.strip()]
+    answers = world.answers(question, scene)
+    assert [x in answers for x in options].index(True) == right
+    assert sum(x in answers for x in options) == 1
+    if question.yes_no:
+        assert sorted(options) == ["no", "yes"]
+    grounds = world.grounds(question, options[right], scene)
+    assert reply["rationale"] == grounds
+    return right
+
+
+def test_choices_on_images_are_true_and_rest_on_what_is_there(scenes):
+    found = [
+        check_choice(scene, read_back(f" {SPOKEN.choice}", asked), said)
+        for scene, asked, said in task_branches(scenes, choices=1.0)
+    ]
+    assert len(found) == len(scenes)
+    assert set(found) == {0, 1, 2, 3}
+
+
+def test_choices_on_images_are_few(scenes):
+    found = task_branches(scenes, choices=0.2)
+    assert 0.1 < len(found) / len(scenes) < 0.3
+
+
+def test_told_choices_are_true_of_what_is_told(scenes):
+    for scene, asked, said in text_branches(scenes, situations=0, told=2):
+        fields = read_back(SPOKEN.told, asked)
+        assert fields["situation"] == world.caption(scene)
+        check_choice(scene, fields, said)
+
+
+def test_records_are_read_back_with_all_their_options(scenes):
+    template = SPOKEN.situation_with(tasks.OPTIONS)
+    right = []
+    for scene, asked, said in text_branches(scenes, situations=2, told=0):
+        assert asked == SPOKEN.situation[0]
+        fields = read_back(template, said)
+        assert fields["situation"] == world.caption(scene)
+        options = SPOKEN.list_options([fields[f"option_{i}"] for i in range(4)])
+        reply = f"{fields['answer']} . {fields['rationale']}"
+        right.append(check_choice(scene, {**fields, "options": options}, reply))
+    assert set(right) == {0, 1, 2, 3}
+
+
+# Training ---------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_compiles")
+def test_training_on_goes_from_the_shipped_base_and_is_read_again(tmp_path):
+    c = config_of("scenes_tasks")
+    c.scenes, c.play_steps, c.learning_rate, c.warmup = 40, 1, 1e-6, 0
+    for kind in ("answer", "probe", "game", "task", "text"):
+        c[f"{kind}_rows"] = 1
+    train.train(c, str(tmp_path))
+    mesh = make_mesh(jax.devices()[:1])
+    found = load_base(str(tmp_path), "float32", 0, {}, mesh)
+    start = load_base(c.start, "float32", 0, {}, mesh)
+    assert found.model == start.model
+    size = (tmp_path / "model.safetensors").stat().st_size
+    assert size < 0.6 * (ASSETS / c.start / "model.safetensors").stat().st_size
+    for ours, theirs in zip(
+        jax.tree.leaves(found.params),
+        jax.tree.leaves(start.params),
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=2**-7, atol=1e-4)

@@ -1,0 +1,48 @@
+"""Describe, then answer: own descriptions, put before questions and judged."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vlm_games.data.tokenizer import Tokenizer
+from vlm_games.games.answer import Asked, answer
+from vlm_games.games.instructions import Instructions
+from vlm_games.games.play import Role
+from vlm_games.games.prompts import Prompts
+from vlm_games.sampling.engine import Engine
+from vlm_games.worlds import questions as world
+
+
+def describe(
+    engine: Engine,
+    tokenizer: Tokenizer,
+    prompts: Prompts,
+    instructions: Instructions,
+    role: Role,
+    images: int,
+    limit: int,
+) -> list[str]:
+    """The model's greedy description of each image, `limit` tokens at most."""
+    asked = prompts.instruct(instructions.describe[0])
+    wanted = [Asked(image, asked) for image in range(images)]
+    found = answer(engine, tokenizer, role, wanted, limit)
+    return [x.text for x in found]
+
+
+def description_figures(texts: Sequence[str], scenes: Sequence) -> dict:
+    """How true and how complete descriptions are, percent.
+
+    Returns:
+      description_truth: of all things said, those true of their scene (None
+      if nothing was said); description_recall: of all objects, those named
+      with every property right.
+    """
+    truths, named = [], []
+    for text, scene in zip(texts, scenes, strict=True):
+        truths += world.phrase_truths(text, scene)
+        said = set(world.things_said(text))
+        named += [world.phrase(thing) in said for thing in scene.objects]
+    return {
+        "description_truth": 100.0 * float(np.mean(truths)) if truths else None,
+        "description_recall": 100.0 * float(np.mean(named)),
+    }
