@@ -226,6 +226,7 @@ def text() -> ml_collections.ConfigDict:
     c = ml_collections.ConfigDict()
     c.records = 1_024  # written in an iteration
     c.shard = 512  # of them stored at a time
+    c.rows = 128  # of them written, or asked about, at once, on each device
     c.options = 4
     c.tokens = 72  # most of a record
     c.temperature = 1.0

@@ -136,6 +136,7 @@ def build(config) -> Setup:
         truth=functools.partial(truth, play),
         faithful=functools.partial(faithful, play),
         stratum=stratum,
+        told_truth=told_truth,
     )
     target = RenderedSource(f"target/{c.split}", c.target_images, size)
     source = RenderedSource(f"source/{c.split}", c.source_images, size)
@@ -182,6 +183,15 @@ def _open(config, size: int) -> tuple[ImageSource, list[str]]:
         return tfds, []
     folder = FolderSource(config.images, size)
     return folder, [f"{s.path}: {s.reason}" for s in folder.skipped]
+
+
+def told_truth(situation: str, question: str, answer: str) -> bool | None:
+    """Whether the answer is right of the shipped world's situation in words."""
+    asked = world.BY_TEXT.get(" ".join(question.split()))
+    scene = world.read_caption(situation)
+    if asked is None or scene is None:
+        return None
+    return answer in world.answers(asked, scene)
 
 
 def truth(

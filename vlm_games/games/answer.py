@@ -4,7 +4,10 @@ import dataclasses
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from vlm_games.data.examples import Example, read
 from vlm_games.data.packing import encode
@@ -42,6 +45,14 @@ class Answer:
     ended: bool
     log_prob: float
     tokens: int
+
+
+def without_images(engine: Engine, params) -> Role:
+    """Who answers prompts about no image; prompts about one would see zeros."""
+    shape = engine.config.tokens_per_image, engine.config.image_token_width
+    zeros = jnp.zeros(shape, engine.config.compute_dtype)
+    whole = NamedSharding(engine.mesh, P())
+    return Role(params, jax.device_put(zeros, whole))
 
 
 def answer(

@@ -50,6 +50,7 @@ class Workbench:
         and how many things it says; None where nobody knows. For measuring.
       stratum: (question, answer) -> name of the group within which answers
         are compared.
+      told_truth: (situation in words, question, answer) -> as `truth`.
     """
 
     config: Any
@@ -65,6 +66,7 @@ class Workbench:
     truth: Callable[[int, str, str], bool | None]
     faithful: Callable[[int, str], tuple[int, int] | None]
     stratum: Callable[[str, str], str]
+    told_truth: Callable[[str, str, str], bool | None]
 
 
 @dataclasses.dataclass(frozen=True)
