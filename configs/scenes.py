@@ -204,7 +204,7 @@ def triangle() -> ml_collections.ConfigDict:
     c.seeds = 512  # labelled items of the source
     c.tune = ml_collections.ConfigDict()
     c.tune.learning_rate = 1e-3
-    c.tune.steps = 100
+    c.tune.steps = 60
     c.tune.rows = ml_collections.ConfigDict()
     c.tune.rows.seed = 32
     c.tune.lengths = ml_collections.ConfigDict()

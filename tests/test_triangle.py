@@ -453,6 +453,17 @@ def test_figures_tell_what_scores_are_worth():
     assert true == [0.0] * 6 + [100.0] * 4
 
 
+def test_the_page_shows_kept_pairs_first_and_why_others_are_not():
+    found = [record(i, score=i / 10, true=True) for i in range(10)]
+    shown = make().show([*found[:9], unread(9)], 1, 2)
+    assert [x.name for x in shown] == ["Pair 7", "Pair 8", "Pair 0", "Pair 1"]
+    assert [x.kept for x in shown] == [True, True, False, False]
+    assert shown[0].note == "score 0.70 among color"
+    assert ("answer", "no", True) in shown[0].lines
+    (last,) = make().show([unread(9)], 1, 2)
+    assert last.note == "it could not be read" and not last.kept
+
+
 def test_nothing_to_read_is_no_fault():
     figures = select([unread(0)], "main").figures
     assert figures["filters"]["triangle"]["kept"] == 0

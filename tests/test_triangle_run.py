@@ -106,12 +106,7 @@ def test_a_run_leaves_what_it_promises(undisturbed):
 
 
 @pytest.mark.parametrize(
-    "sign",
-    [
-        "warm_up/tune/step_6",
-        "dialogs/shard_00000.jsonl",
-        "training/learn/step_2",
-    ],
+    "sign", ["warm_up/tune/step_6", "dialogs/shard_00000.jsonl"]
 )
 def test_a_killed_run_resumes_to_the_same_metrics(
     sign, tmp_path, cache, undisturbed

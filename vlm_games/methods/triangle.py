@@ -293,24 +293,7 @@ class Triangle:
         best = choosing.share_of_types(scored, self.config, choosing.highest)
         chosen = {r.number for r in best}
         return [
-            self._view(r, iteration, kept)
+            r.view(self.bench.images[r.image], kept)
             for kept in (True, False)
             for r in [r for r in records if (r.number in chosen) == kept][:most]
         ]
-
-    def _view(
-        self, record: PairRecord, iteration: int, kept: bool
-    ) -> CandidateView:
-        lines = [("said", record.said, None)]
-        note = "it could not be read"
-        if record.score is not None:
-            note = f"score {record.score:.2f} among {record.kind}"
-            lines = [
-                ("question", record.question, None),
-                ("answer", record.answer, record.true),
-                ("question again", record.question_again, None),
-                ("answer again", record.answer_again, None),
-            ]
-        image = self.bench.images[record.image]
-        name = f"Pair {record.number}"
-        return CandidateView(name, iteration, kept, note, [image], lines)

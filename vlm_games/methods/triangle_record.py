@@ -3,8 +3,11 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from vlm_games.data import schema
 from vlm_games.data.schema import Record, RecordError
+from vlm_games.report.candidates import CandidateView
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +62,21 @@ class PairRecord(Record):
 
     def place(self) -> str:
         return f"pair {self.number}"
+
+    def view(self, image: np.ndarray, kept: bool) -> CandidateView:
+        """For the page; `image` is the one that it is about."""
+        lines = [("said", self.said, None)]
+        note = "it could not be read"
+        if self.score is not None:
+            note = f"score {self.score:.2f} among {self.kind}"
+            lines = [
+                ("question", self.question, None),
+                ("answer", self.answer, self.true),
+                ("question again", self.question_again, None),
+                ("answer again", self.answer_again, None),
+            ]
+        name = f"Pair {self.number}"
+        return CandidateView(name, self.iteration, kept, note, [image], lines)
 
 
 _text, _number = map(schema.optional, (schema.is_text, schema.is_number))
