@@ -12,7 +12,8 @@ def get_config() -> ml_collections.ConfigDict:
     c.method = "dialog_games"
     c.seed = 0
     c.iterations = 3
-    c.controls = ("unfiltered",)  # see methods.choose.ARMS
+    # Arms of the method; standard: its first, of games "unfiltered".
+    c.controls = ("standard",)
     # A model directory of ours or of a public family, a hub id, or the name
     # of a shipped base: see docs/base.md; empty for the default one.
     c.base = ""

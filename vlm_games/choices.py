@@ -7,7 +7,7 @@ from vlm_games.games.filters import FILTERS
 from vlm_games.games.image_sets import KINDS
 from vlm_games.games.prompts import STYLES
 from vlm_games.methods.method import MAIN
-from vlm_games.methods.registry import METHODS
+from vlm_games.methods.registry import METHODS, STANDARD
 from vlm_games.methods.triangle import SIMILARITIES, TYPES
 from vlm_games.methods.triangle_choose import check_settings
 
@@ -38,7 +38,7 @@ def check(config) -> None:
             found = found[part]
         _check_words(f"config.{field}", found, known)
     arms = METHODS[config.method].arms
-    controls = [arm for arm in arms if arm != MAIN]
+    controls = [STANDARD, *(arm for arm in arms if arm != MAIN)]
     _check_words("config.controls", config.controls, controls)
     check_settings(config.triangle)
     if config.game.filter == "views" and not config.game.judges:

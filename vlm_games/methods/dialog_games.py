@@ -49,6 +49,7 @@ class DialogGames:
 
     record = GameRecord
     arms = choose.ARMS
+    standard = "unfiltered"
 
     def __init__(self, bench: Workbench):
         self.bench = bench

@@ -127,10 +127,12 @@ class Method(Protocol):
     Attributes:
       record: class of the candidates.
       arms: what may stand in `config.controls`.
+      standard: the arm that "standard" there stands for.
     """
 
     record: type[Record]
     arms: tuple[str, ...]
+    standard: str
 
     def shards(self) -> int:
         """How many shards of candidates an iteration has."""

@@ -46,6 +46,7 @@ class Stic:
 
     record = DescriptionRecord
     arms = prefer.ARMS
+    standard = prefer.SWAPPED
 
     def __init__(self, bench: Workbench):
         """Raises ValueError if `config.stic` corrupts nothing."""

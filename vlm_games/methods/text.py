@@ -37,6 +37,7 @@ class TextOnly:
 
     record = SituationRecord
     arms = text_examples.ARMS
+    standard = text_examples.PERMUTED
 
     def __init__(self, bench: Workbench):
         """Raises ValueError for options or lengths that cannot be."""

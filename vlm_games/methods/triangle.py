@@ -43,6 +43,7 @@ class Triangle:
 
     record = PairRecord
     arms = choosing.ARMS
+    standard = "bottom"
 
     def __init__(self, bench: Workbench):
         self.bench = bench
