@@ -5,7 +5,6 @@ The defaults are for the shipped base, whose language is a few dozen words.
 """
 
 import dataclasses
-import os
 import re
 from collections.abc import Sequence
 
@@ -67,12 +66,6 @@ class Prompts:
     def question_only(self, question: str) -> str:
         """The Describer's prompt after its image."""
         return self.ask_describer(question).partition(IMAGE)[2]
-
-    def image_tail(self) -> str:
-        """What stands behind the image whatever is asked, such as its end."""
-        asked = self.ask_describer(SLOT), self.instruct(SLOT)
-        tails = [text.partition(IMAGE)[2] for text in asked]
-        return os.path.commonprefix(tails).rstrip()
 
     def question_frame(self) -> tuple[str, str]:
         """What stands between the Describer's image and a question, and after.

@@ -1,15 +1,57 @@
 """Images that a description goes wrong on: without detail, in false colours.
 
-What changes is drawn by the caller, so that an image is spoilt alike whatever
+What changes is drawn beforehand, so that an image is spoilt alike whatever
 stands beside it.
 """
 
+import dataclasses
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vlm_games.data.augment import hue_rotation
+from vlm_games.methods.descriptions import BLURRED, RECOLOURED
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """What chance decides about a candidate.
+
+    Attributes:
+      number: of the candidate. image: which.
+      plain, careful, invitation: instructions.
+      source: of the rejected description.
+      light, turn: of the corrupted image, see `recolour`.
+    """
+
+    number: int
+    image: int
+    plain: str
+    careful: str
+    invitation: str
+    source: str
+    light: float
+    turn: float
+
+
+def corrupt(
+    pixels_NxHxWx3: np.ndarray, draws: Sequence[Draw], side: int
+) -> np.ndarray:
+    """uint8 [N, H, W, 3]: blurred to `side` or recoloured, as was drawn; those
+    of inventions as they are."""
+    light = np.array([d.light for d in draws], np.float32)
+    turn = np.array([d.turn for d in draws], np.float32)
+    views = {
+        BLURRED: np.asarray(blur(pixels_NxHxWx3, side)),
+        RECOLOURED: np.asarray(recolour(pixels_NxHxWx3, light, turn)),
+    }
+    found = [
+        views.get(d.source, pixels_NxHxWx3)[i] for i, d in enumerate(draws)
+    ]
+    return np.stack(found)
 
 
 @functools.partial(jax.jit, static_argnames="side")

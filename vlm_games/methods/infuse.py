@@ -61,32 +61,32 @@ def describe(
     config,
 ) -> list[str]:
     """The greedy answers to instructions about images; "" without an end."""
-    if not ids:
-        return []
-    pixels = np.stack([source[i] for i in ids])
-    role = Role(params, bench.engine.encode(params, pixels))
-    said_ = answer(
-        bench.engine,
-        bench.tokenizer,
-        role,
-        [Asked(i, bench.prompts.instruct(x)) for i, x in enumerate(asked)],
-        config.tokens,
-        rows=config.rows,
-    )
-    return [words.text if words.ended else "" for words in said_]
+    texts: list[str] = []
+    for start in range(0, len(ids), config.shard):
+        some = slice(start, start + config.shard)
+        pixels = np.stack([source[i] for i in ids[some]])
+        found = answer(
+            bench.engine,
+            bench.tokenizer,
+            Role(params, bench.engine.encode(params, pixels)),
+            [
+                Asked(i, bench.prompts.instruct(x))
+                for i, x in enumerate(asked[some])
+            ],
+            config.tokens,
+            rows=config.rows,
+        )
+        texts += [words.text if words.ended else "" for words in found]
+    return texts
 
 
 def put_first(row: Example, description: str, bench: Workbench) -> Example:
     """An item of `answer_row` that is read behind a description."""
-    prompts, tail = bench.prompts, bench.prompts.image_tail()
+    prompts = bench.prompts
     told = bench.instructions.described.format(description=description)
     branches = tuple(
-        (
-            read(question.text.removeprefix(tail)),
-            said(prompts.reply(label.text)),
-            end,
-        )
+        (question, said(prompts.reply(label.text)), end)
         for question, label, end in row.branches
     )
-    trunk = (read(prompts.describer_trunk() + tail + told),)
+    trunk = (read(prompts.describer_trunk() + told),)
     return Example(row.images, trunk, branches)

@@ -18,7 +18,6 @@
 Controls learn from at most as many pairs as main did.
 """
 
-import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 
@@ -28,6 +27,7 @@ from vlm_games.data.images import RenderedSource
 from vlm_games.games.answer import Answer, Asked, answer
 from vlm_games.games.play import Role
 from vlm_games.methods import corrupt, prefer
+from vlm_games.methods.corrupt import Draw
 from vlm_games.methods.descriptions import (
     BLURRED,
     INVENTED,
@@ -39,27 +39,6 @@ from vlm_games.methods.infuse import infused_examples
 from vlm_games.methods.method import REPLAY_ONLY, Selection, Stage, Workbench
 from vlm_games.pretraining.examples import pick
 from vlm_games.report.candidates import CandidateView
-
-
-@dataclasses.dataclass(frozen=True)
-class Draw:
-    """What chance decides about a candidate.
-
-    Attributes:
-      number: of the candidate. image: which.
-      plain, careful, invitation: instructions.
-      source: of the rejected description.
-      light, turn: of the corrupted image, see `corrupt.recolour`.
-    """
-
-    number: int
-    image: int
-    plain: str
-    careful: str
-    invitation: str
-    source: str
-    light: float
-    turn: float
 
 
 class Stic:
@@ -142,7 +121,7 @@ class Stic:
             for number, image in enumerate(images, start=first)
         ]
         pixels = np.stack([self.bench.images[d.image] for d in draws])
-        spoilt = corrupt_images(pixels, draws, self.config.low_side)
+        spoilt = corrupt.corrupt(pixels, draws, self.config.low_side)
         # Clean ones, then the same corrupted, so that shapes are always alike.
         both = np.concatenate([pixels, spoilt])
         role = Role(params, self.bench.engine.encode(params, both))
@@ -263,32 +242,24 @@ class Stic:
         self, records: Sequence[DescriptionRecord], iteration: int, most: int
     ) -> list[CandidateView]:
         return [
-            CandidateView(
-                f"Pair {r.number}",
-                iteration,
-                kept,
-                f"rejected one {r.source}",
-                [self.bench.images[r.image]],
-                [
-                    ("chosen", r.chosen.text, r.chosen.faithful),
-                    ("rejected", r.rejected.text, r.rejected.faithful),
-                ],
-            )
+            self._view(r, iteration)
             for kept in (True, False)
             for r in [r for r in records if r.kept == kept][:most]
         ]
 
-
-def corrupt_images(
-    pixels_NxHxWx3: np.ndarray, draws: Sequence[Draw], low_side: int
-) -> np.ndarray:
-    """uint8 [N, H, W, 3]: blurred or recoloured, as was drawn; those of the
-    invented as they are."""
-    light = np.array([d.light for d in draws], np.float32)
-    turn = np.array([d.turn for d in draws], np.float32)
-    blurred = np.asarray(corrupt.blur(pixels_NxHxWx3, low_side))
-    recoloured = np.asarray(corrupt.recolour(pixels_NxHxWx3, light, turn))
-    views = {BLURRED: blurred, RECOLOURED: recoloured}
-    return np.stack(
-        [views.get(d.source, pixels_NxHxWx3)[i] for i, d in enumerate(draws)]
-    )
+    def _view(self, r: DescriptionRecord, iteration: int) -> CandidateView:
+        """The clean image, and the corrupted one if there was one."""
+        clean = self.bench.images[r.image][None]
+        drawn = self.draw(r.number, r.image, iteration)
+        seen = corrupt.corrupt(clean, [drawn], self.config.low_side)
+        return CandidateView(
+            f"Pair {r.number}",
+            iteration,
+            r.kept,
+            f"rejected one {r.source}",
+            [*clean] if r.source == INVENTED else [*clean, *seen],
+            [
+                ("chosen", r.chosen.text, r.chosen.faithful),
+                ("rejected", r.rejected.text, r.rejected.faithful),
+            ],
+        )
