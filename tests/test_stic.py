@@ -406,7 +406,6 @@ def test_a_killed_run_resumes_to_the_same_metrics(tmp_path):
     for name in ("reward_chosen", "reward_rejected", "margin", "accuracy"):
         assert np.isfinite(main["stages"]["prefer"][name])
     for sign in (
-        "arms/main/iter_001/dialogs/shard_00001.jsonl",
         "arms/main/iter_001/training/prefer/params",
         "arms/swapped/iter_001/training/prefer/step_2",
     ):
