@@ -15,7 +15,7 @@ from vlm_games.models.config import VLMConfig
 
 # Added to the logits of tokens that must never be sampled.
 FORBIDDEN = -1e9
-PIECE = 33  # most tokens of a text read at once: 32, and what is pending
+PIECE = 48  # most tokens of a text read at once
 
 
 @jax.tree_util.register_dataclass
@@ -273,7 +273,7 @@ def draw(keys_B, logits_BxV, temperature, truncation=Truncation()):
         found = jax.vmap(jax.random.categorical)(keys_B, scaled)
         return found.astype(jnp.int32)
 
-    # V random numbers a row cost as much as the model's step does on a CPU.
+    # Greedy words do not pay for V random numbers a row and step.
     return jax.lax.cond(temperature > 0, drawn, lambda: likeliest)
 
 
