@@ -151,6 +151,7 @@ def stic() -> ml_collections.ConfigDict:
     c.shard = 256  # of them stored at a time
     c.rows = 128  # of them described at once, on each device
     c.tokens = 40  # most of a description
+    c.cut = False  # whether one at its limit is learned as it is
     c.temperature = 0.2
     c.invented = 0.5  # share of rejected ones by an invitation to invent
     # The shipped base knows one way to be asked: its inventions are hot ones.

@@ -88,6 +88,7 @@ def get_config(
     c.train.replay_augment = 0.0
     c.stic.images = 6_000
     c.stic.tokens = 1_024
+    c.stic.cut = True
     c.stic.low_side = 20
     c.stic.invent_temperature = 0.2
     c.stic.prefer.learning_rate = 1e-7

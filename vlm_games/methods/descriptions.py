@@ -29,10 +29,9 @@ class Description:
     tokens: int
     truths: tuple[int, int] | None
 
-    @property
-    def sound(self) -> bool:
-        """Whether it can be learned from."""
-        return self.ended and bool(self.text)
+    def sound(self, cut: bool) -> bool:
+        """Whether it can be learned from; `cut`: even if it does not end."""
+        return (self.ended or cut) and bool(self.text)
 
     @property
     def faithful(self) -> bool | None:

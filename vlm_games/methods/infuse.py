@@ -60,7 +60,8 @@ def describe(
     asked: Sequence[str],
     config,
 ) -> list[str]:
-    """The greedy answers to instructions about images; "" without an end."""
+    """The greedy answers to instructions about images; "" if there is no
+    end and `config.cut` does not take it all the same."""
     texts: list[str] = []
     for start in range(0, len(ids), config.shard):
         some = slice(start, start + config.shard)
@@ -76,7 +77,7 @@ def describe(
             config.tokens,
             rows=config.rows,
         )
-        texts += [words.text if words.ended else "" for words in found]
+        texts += [x.text if x.ended or config.cut else "" for x in found]
     return texts
 
 

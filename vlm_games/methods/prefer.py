@@ -27,11 +27,13 @@ def pairs(
     arm: str,
     seed: tuple[int, int],
     budget: Mapping[str, int] | None,
+    cut: bool = False,
 ) -> list[DescriptionRecord]:
     """The records as the arm learns them: `chosen` over `rejected`.
 
     Args:
       seed: (seed, iteration). budget: main's, for controls.
+      cut: whether descriptions without an end are learned.
 
     Raises:
       ValueError: plain descriptions are wanted and were not made.
@@ -39,7 +41,7 @@ def pairs(
     if arm == REPLAY_ONLY:
         return []
     if arm == UNCORRUPTED:
-        found = [uncorrupted(r) for r in records if _is_plain_sound(r)]
+        found = [uncorrupted(r) for r in records if _is_plain_sound(r, cut)]
     else:
         found = [r for r in records if r.kept]
     if arm == SWAPPED:
@@ -54,13 +56,13 @@ def pairs(
     return [found[i] for i in sorted(places)]
 
 
-def _is_plain_sound(record: DescriptionRecord) -> bool:
+def _is_plain_sound(record: DescriptionRecord, cut: bool) -> bool:
     if record.plain is None:
         raise ValueError(
             f"The candidates have no plain descriptions for the control "
             f"{UNCORRUPTED!r}: name it in config.controls when they are made."
         )
-    return record.plain.sound and record.chosen.sound
+    return record.plain.sound(cut) and record.chosen.sound(cut)
 
 
 def uncorrupted(record: DescriptionRecord) -> DescriptionRecord:
@@ -111,8 +113,9 @@ def split(record: DescriptionRecord, prompts: Prompts) -> tuple[str, str]:
 
 
 def words(description: Description, prompts: Prompts):
-    """What is learned: the end counts like any word."""
-    return said(prompts.reply(description.text)), said(prompts.end)
+    """What is learned: the end, if there is one, counts like any word."""
+    text = said(prompts.reply(description.text))
+    return (text, said(prompts.end)) if description.ended else (text,)
 
 
 def figures(chosen: Sequence[DescriptionRecord]) -> dict:

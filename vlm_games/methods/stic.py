@@ -183,7 +183,8 @@ class Stic:
             words and self._description(d.image, words)
             for words in (chosen, rejected, plain)
         )
-        sound = chosen.sound and rejected.sound
+        cut = self.config.cut
+        sound = chosen.sound(cut) and rejected.sound(cut)
         return DescriptionRecord(
             number=d.number,
             iteration=iteration,
@@ -219,7 +220,7 @@ class Stic:
         budget: Mapping[str, int] | None,
     ) -> Selection:
         c, seed = self.config, (self.bench.config.seed, iteration)
-        chosen = prefer.pairs(records, arm, seed, budget)
+        chosen = prefer.pairs(records, arm, seed, budget, c.cut)
 
         def infused(params):
             found = infused_examples(self.bench, self.source, params, c, seed)
