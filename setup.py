@@ -55,6 +55,7 @@ setuptools.setup(
         "orbax-checkpoint>=0.12",
         "pillow>=11.0",
         "safetensors>=0.5",
+        "scipy>=1.14",
         "tensorboardX>=2.6.2",
         "tensorflow-datasets>=4.9.9",
         "tqdm>=4.66",
@@ -65,8 +66,10 @@ setuptools.setup(
         "cuda": [f"jax[cuda12]{JAX_RANGE}"],
         # ruff's formatting may change with its minor version, hence the bound.
         "test": ["pytest>=8.3", "pytest-xdist>=3.8", "ruff>=0.17,<0.18"],
-        # What tests/reference/ makes the reference files with; no torchvision:
-        # images are read without it.
-        "reference": ["torch==2.13.0", "peft>=0.21"],
+        # config.triangle.similarity = "sentences"; brings PyTorch with it.
+        "sentences": ["sentence-transformers>=5.0"],
+        # What tests/reference/ makes the reference files with, and what tests
+        # compare with live; no torchvision: images are read without it.
+        "reference": ["torch==2.13.0", "peft>=0.21", "trl>=1.16"],
     },
 )

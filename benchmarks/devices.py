@@ -16,7 +16,6 @@ import jax
 import numpy as np
 from absl import app, flags
 
-from vlm_games.base_model import SHIPPED
 from vlm_games.data.tokenizer import load_tokenizer
 from vlm_games.evaluation.game_success import held_out_specs
 from vlm_games.games.play import Role, Table
@@ -24,6 +23,7 @@ from vlm_games.games.prompts import Prompts
 from vlm_games.games.protocol import GameSettings
 from vlm_games.models.checkpoint import load_model
 from vlm_games.models.mesh import make_mesh, place
+from vlm_games.models.shipped import SHIPPED
 from vlm_games.sampling.engine import Engine
 from vlm_games.worlds.splits import load_split
 

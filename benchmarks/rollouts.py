@@ -14,6 +14,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import signal
 import statistics
 import subprocess
 import sys
@@ -58,7 +59,11 @@ LEAST_SAME = 0.8
 
 
 class Engine:
-    """A worker process; see `engines/worker.py`."""
+    """A worker process; see `engines/worker.py`.
+
+    It is stopped while it is not its turn: threads that spin for work would
+    else take cores from the engine that plays.
+    """
 
     def __init__(self, name: str, model: pathlib.Path, folder: pathlib.Path):
         module, _, how = name.partition("_")
@@ -74,21 +79,30 @@ class Engine:
             stderr=open(folder / f"{name}.log", "wb"),
             env={**os.environ, **environment()},
             text=True,
+            start_new_session=True,  # signals reach its children too
         )
         self._log = folder / f"{name}.log"
         self._read()  # until it is ready
+        self._signal(signal.SIGSTOP)
 
     def play(self, number: int, turns: int) -> dict:
         """What the worker answers of round `number`."""
+        self._signal(signal.SIGCONT)
         command = {"round": number, "turns": turns}
         self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
-        return self._read()
+        found = self._read()
+        self._signal(signal.SIGSTOP)
+        return found
 
     def close(self) -> None:
         """Ends the process."""
+        self._signal(signal.SIGCONT)
         self._process.stdin.close()
         self._process.wait()
+
+    def _signal(self, which: signal.Signals) -> None:
+        os.killpg(self._process.pid, which)
 
     def _read(self) -> dict:
         line = self._process.stdout.readline()

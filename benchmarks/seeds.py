@@ -16,9 +16,9 @@ import subprocess
 import sys
 from concurrent import futures
 
-import numpy as np
-import scipy.stats
 from absl import app, flags
+
+from vlm_games.report.intervals import interval
 
 _CONFIG = flags.DEFINE_string("config", None, "Config file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Parent of the runs.")
@@ -75,20 +75,6 @@ def read_arms(workdir: pathlib.Path) -> dict[str, list[dict]]:
             for path in sorted(arm.glob("iter_*/metrics.json"))
         ]
         for arm in sorted((workdir / "arms").iterdir())
-    }
-
-
-def interval(values) -> dict:
-    """Mean and 95% interval of the mean (Student's t)."""
-    x = np.array(values, float)
-    half = 0.0
-    if len(x) > 1:
-        quantile = scipy.stats.t.ppf(0.975, len(x) - 1)
-        half = quantile * x.std(ddof=1) / np.sqrt(len(x))
-    return {
-        "mean": round(float(x.mean()), 2),
-        "half_width": round(float(half), 2),
-        "values": [round(float(v), 2) for v in x],
     }
 
 

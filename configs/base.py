@@ -11,7 +11,9 @@ def get_config() -> ml_collections.ConfigDict:
     """Returns the config of the base's training."""
     c = ml_collections.ConfigDict()
     c.seed = 0
-    c.start = ""  # model directory to go on from; empty for random params
+    # Model directory, or name of a shipped base, to go on from; empty for
+    # random params.
+    c.start = ""
     c.dtype = "float32"  # or bfloat16: of the params as they are written
     c.images = 4  # images in a game
 

@@ -1,7 +1,7 @@
 """The second shipped base: the first one, trained on with other tasks.
 
     python -m vlm_games.pretraining.train --config=configs/base_tasks.py \
-        --output=/tmp/base_tasks
+        --output=/tmp/scenes_tasks
 """
 
 import pathlib
@@ -14,7 +14,7 @@ def get_config() -> ml_collections.ConfigDict:
     """Returns the base's config with what is otherwise."""
     base = pathlib.Path(__file__).with_name("base.py")
     c = runpy.run_path(str(base))["get_config"]()
-    c.start = "vlm_games/assets/scenes_base"  # seen from the repository
+    c.start = "scenes_base"
     c.dtype = "bfloat16"  # half the bytes
     c.text_steps = 700
     c.see_steps = 0

@@ -12,7 +12,8 @@ def get_config() -> ml_collections.ConfigDict:
     c.method = "dialog_games"
     c.seed = 0
     c.iterations = 3
-    c.controls = ("unfiltered",)  # see methods.choose.ARMS
+    # Arms of the method; standard: its first, of games "unfiltered".
+    c.controls = ("standard",)
     # A model directory of ours or of a public family, a hub id, or the name
     # of a shipped base: see docs/base.md; empty for the default one.
     c.base = ""
@@ -86,6 +87,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.train.augment = 1.0  # strength of the student's augmentation
     c.train.save_every = 10  # steps
     c.train.replay_images = 1_000  # of the source
+    c.train.replay_augment = 1.0  # strength of its augmentation
     c.train.replay_answers = "own"  # the base's, or labels: the annotators'
     c.train.frozen = ()  # parts that are not trained, as "vision"
     c.train.remat = False  # gradients compute anew what they need: less memory
@@ -147,7 +149,9 @@ def stic() -> ml_collections.ConfigDict:
     c = ml_collections.ConfigDict()
     c.images = 512  # described in an iteration
     c.shard = 256  # of them stored at a time
+    c.rows = 128  # of them described at once, on each device
     c.tokens = 40  # most of a description
+    c.cut = False  # whether one at its limit is learned as it is
     c.temperature = 0.2
     c.invented = 0.5  # share of rejected ones by an invitation to invent
     # The shipped base knows one way to be asked: its inventions are hot ones.
@@ -166,6 +170,7 @@ def stic() -> ml_collections.ConfigDict:
     c.prefer.lengths = ml_collections.ConfigDict()
     c.prefer.lengths.description = 96
     c.infused = 512  # labelled items of the source with an own description
+    c.questions = 3  # of each of them
     c.infuse = ml_collections.ConfigDict()
     c.infuse.learning_rate = 1e-4
     c.infuse.steps = 30
@@ -184,20 +189,28 @@ def triangle() -> ml_collections.ConfigDict:
     c = ml_collections.ConfigDict()
     c.images = 1_024  # asked about in an iteration
     c.shard = 512  # of them stored at a time
-    c.question_tokens = 16
+    c.rows = 128  # prompts at once, per model
+    c.question_tokens = 16  # most of a question
     c.answer_tokens = 4
     c.temperature = 1.0  # of the pairs; what is reconstructed is greedy
     c.keep = 0.2  # the most consistent share of each type
+    c.balance = True  # no answer outnumbers the next of its type
+    # What a type is: stratum, the kind of question (of the rendered world, its
+    # kind; else the first word); or form, of methods.similarity.FORMS.
+    c.types = "stratum"
     c.similarity = "overlap"  # of tokens; or sentences: the extra `sentences`
+    c.embedder = "WhereIsAI/UAE-Large-V1"  # of sentences: hub id, local path
+    c.long_answer = 20  # words from which an answer is compared as a long one
+    c.fixed = ()  # texts in questions and answers that are not compared
     c.hidden = (0.5, 0.2, 0.3)  # shares: question and answer, question, answer
     c.seeds = 512  # labelled items of the source
     c.tune = ml_collections.ConfigDict()
-    c.tune.learning_rate = 3e-4
+    c.tune.learning_rate = 1e-3
     c.tune.steps = 60
     c.tune.rows = ml_collections.ConfigDict()
     c.tune.rows.seed = 32
     c.tune.lengths = ml_collections.ConfigDict()
-    c.tune.lengths.seed = 72
+    c.tune.lengths.seed = 32
     c.learn = ml_collections.ConfigDict()
     c.learn.learning_rate = 3e-4
     c.learn.steps = 60
@@ -205,8 +218,8 @@ def triangle() -> ml_collections.ConfigDict:
     c.learn.rows.pair = 24
     c.learn.rows.seed = 8
     c.learn.lengths = ml_collections.ConfigDict()
-    c.learn.lengths.pair = 72
-    c.learn.lengths.seed = 72
+    c.learn.lengths.pair = 32
+    c.learn.lengths.seed = 32
     return c
 
 
@@ -215,6 +228,7 @@ def text() -> ml_collections.ConfigDict:
     c = ml_collections.ConfigDict()
     c.records = 1_024  # written in an iteration
     c.shard = 512  # of them stored at a time
+    c.rows = 128  # of them written, or asked about, at once, on each device
     c.options = 4
     c.tokens = 72  # most of a record
     c.temperature = 1.0

@@ -10,7 +10,6 @@ import pytest
 # Before anything asks for a device: the number is fixed from then on.
 jax.config.update("jax_num_cpu_devices", 8)
 
-from vlm_games import base_model  # noqa: E402
 from vlm_games.data.tokenizer import (  # noqa: E402
     load_tokenizer,
     word_tokenizer,
@@ -23,6 +22,7 @@ from vlm_games.models.config import (  # noqa: E402
     VisionConfig,
     VLMConfig,
 )
+from vlm_games.models.shipped import SHIPPED  # noqa: E402
 
 WORDS = "is there a red circle what color none yes no question answer : ?"
 
@@ -131,7 +131,7 @@ def pixels():
 @pytest.fixture(scope="session")
 def base_dir():
     """The shipped base, a model directory."""
-    return base_model.SHIPPED
+    return SHIPPED
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,9 @@ BENCH = types.SimpleNamespace(
     stratum=stratum,
     config=types.SimpleNamespace(play=RULES),
 )
-CONFIG = types.SimpleNamespace(credit=0.1, balance=True, asks_all=0.0)
+CONFIG = types.SimpleNamespace(
+    credit=0.1, balance=True, asks_all=0.0, filter="success"
+)
 SEED = (0, 1)
 CONTROLS = ("unfiltered", "lost", "shuffled")
 
@@ -201,7 +203,7 @@ def rng():
 def test_answers_without_enough_credit_are_not_learned():
     credits = (0.05, 0.1, 0.2, None)
     turns = [turn(f"q{i} ?", "red", c) for i, c in enumerate(credits)]
-    as_they_are = types.SimpleNamespace(credit=0.1, balance=False, asks_all=0.0)
+    as_they_are = types.SimpleNamespace(**{**vars(CONFIG), "balance": False})
     games = [record(0, turns)]
     found = choose.telling_answers(games, as_they_are, BENCH, rng())
     assert [question for _, question, _ in found] == ["q2 ?", "q3 ?"]
@@ -228,7 +230,7 @@ def test_no_answer_outnumbers_the_runner_up_of_its_kind(given, learned):
         return collections.Counter(a for _, q, a in found if q == "which ?")
 
     assert counts(CONFIG) == learned
-    as_they_are = types.SimpleNamespace(credit=0.1, balance=False, asks_all=0.0)
+    as_they_are = types.SimpleNamespace(**{**vars(CONFIG), "balance": False})
     assert counts(as_they_are) == given
 
 

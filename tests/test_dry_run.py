@@ -34,6 +34,7 @@ KNOWN = {  # params as the hub counts them
     "llava_next": 7_566_747_648,
     "llava_onevision": 893_618_208,
     "qwen2_vl": 2_208_985_600,
+    "text_qwen2_vl": 8_291_375_616,
     "qwen2_5_vl": 8_292_166_656,
     "qwen3_vl": 2_127_532_032,
     "gemma3": 4_300_079_472,

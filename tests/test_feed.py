@@ -28,10 +28,10 @@ def example(image: int, words: int = 4) -> Example:
 def draw(tokenizer, examples, step, rows=4, length=7, devices=1, seed=(0, 1)):
     shape = BatchShape(rows, length, rows)
     stream = feed.Stream("describer", examples, PIXELS, shape)
-    batches, pixels = feed.draw(
+    batches = feed.draw(
         [stream], tokenizer, TOKENS_PER_IMAGE, devices, seed, step
     )
-    return batches[0], pixels[0]
+    return batches[0], feed.read_pixels([stream], batches)[0]
 
 
 def test_the_same_step_gives_the_same_batch(tokenizer):
@@ -91,21 +91,24 @@ def text_stream(images=None, room=0) -> feed.Stream:
 @pytest.mark.parametrize("images", [None, PIXELS], ids=["none", "a bank"])
 def test_a_stream_of_text_alone_has_no_pixels(tokenizer, images):
     streams = [text_stream(images)]
-    (batch,), (pixels,) = feed.draw(streams, tokenizer, 2, 3, (0,), 0)
+    (batch,) = feed.draw(streams, tokenizer, 2, 3, (0,), 0)
+    (pixels,) = feed.read_pixels(streams, (batch,))
     assert batch.tokens.shape == (6, 9)
     assert (batch.image_slots == -1).all()
     assert pixels.shape == (0, 1, 1, 3) and pixels.dtype == np.uint8
 
 
 def test_room_for_images_without_any_is_an_error(tokenizer):
+    streams = [text_stream(room=2)]
+    batches = feed.draw(streams, tokenizer, 2, 1, (0,), 0)
     with pytest.raises(ValueError, match="'text' has room for 2 images"):
-        feed.draw([text_stream(room=2)], tokenizer, 2, 1, (0,), 0)
+        feed.read_pixels(streams, batches)
 
 
 def test_tokens_are_counted_without_padding_and_with_images(tokenizer):
     seen = feed.Stream("seen", [example(0)], PIXELS, BatchShape(3, 11, 3))
     streams = [seen, text_stream()]
-    batches, _ = feed.draw(streams, tokenizer, TOKENS_PER_IMAGE, 2, (0,), 0)
+    batches = feed.draw(streams, tokenizer, TOKENS_PER_IMAGE, 2, (0,), 0)
     # A row of 11 holds one example of 7 tokens, a row of 9 two of 4.
     assert feed.count_tokens(batches[:1]) == 2 * 3 * 7
     assert feed.count_tokens(batches) == 2 * 3 * 7 + 2 * 2 * 2 * 4

@@ -11,10 +11,11 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "vlm_games"
 # Top floor first. A module may import what lies on a lower floor, and what
 # lies in its own package.
 FLOORS = (
-    ("main", "export"),
+    ("main", "export", "compare"),
     ("report_run",),
     ("self_improve",),
     ("fine_tune",),
+    ("trainer",),
     ("replay",),
     ("workbench",),
     ("planning",),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vlm_games.evaluation import choices
-from vlm_games.evaluation.choices import Choice, draw_choices, read_mark
+from vlm_games.evaluation.choices import Choice, draw_choices
 from vlm_games.games.answer import Answer
 from vlm_games.games.instructions import Instructions, chat_instructions
 from vlm_games.games.play import Role
@@ -25,47 +25,6 @@ LETTERS = ("A", "B", "C", "D")
 @pytest.fixture(scope="module")
 def scenes():
     return load_split("target/validation", 150)[0]
-
-
-# Marks ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "B",
-        "B.",
-        "(B)",
-        " b ",
-        "B) hide",
-        "**B**",
-        "B: hide",
-        "B\nBecause",
-        '"B"',
-    ]
-    + ["B . because", "[B]", "(b), as it hides", "B, because", "b."],
-)
-def test_a_letter_said_first_is_the_choice(text):
-    assert read_mark(text, LETTERS) == 1
-
-
-@pytest.mark.parametrize("text", ["2", "2 . because", "2.", "(2)", "2 , 3"])
-def test_a_number_said_first_is_the_choice(text):
-    assert read_mark(text, Instructions().marks) == 1
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "...", "E", "E.", "Both", "A dog runs", "hide", "The answer is B"]
-    + ["BB", "12", "2B", "yes ."],
-)
-def test_anything_else_is_no_answer(text):
-    assert read_mark(text, LETTERS) is None
-
-
-def test_a_mark_behind_which_no_option_was_listed_is_no_answer():
-    assert read_mark("D.", LETTERS) == 3
-    assert read_mark("D.", LETTERS[:2]) is None
 
 
 # Shuffling --------------------------------------------------------------------

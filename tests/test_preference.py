@@ -13,6 +13,8 @@ from vlm_games.data.augment import AugmentConfig
 from vlm_games.data.examples import Example, read, said
 from vlm_games.data.packing import BatchShape, encode, pack
 from vlm_games.models.mesh import make_mesh
+from vlm_games.models.vlm import encode_images
+from vlm_games.sampling.scoring import Scorer
 from vlm_games.training import losses
 from vlm_games.training.step import init_state, make_train_step
 
@@ -296,6 +298,25 @@ def test_padding_and_examples_that_are_no_pairs_count_for_nothing(
     )
     tree_close(more, only)
     assert not any(np.any(x) for x in jax.tree.leaves(none))
+
+
+def test_rewards_are_zero_under_the_reference_itself(
+    config, params, tokenizer, pixels
+):
+    """What the scorer says of pairs, with images and of text alone."""
+    scorer = Scorer(config, tokenizer, make_mesh(), rows=1)
+    images = jax.jit(encode_images, static_argnums=0)(config, params, pixels)
+    for pairs, bank in ((PAIRS, images.reshape(-1, 32)), (TEXT, None)):
+        scores = scorer.score(params, bank, pairs)
+        examples = [
+            dataclasses.replace(e, reference=tuple(s.log_prob for s in found))
+            for e, found in zip(pairs, scores, strict=True)
+        ]
+        room = 0 if bank is None else 8
+        batch = batch_of(examples, tokenizer, 2, images=room)
+        (_, totals), _ = gradient_of(config, params, batch, pixels)
+        for name in ("reward_chosen", "reward_rejected", "margin"):
+            assert abs(float(totals[name])) < 1e-4, name
 
 
 def test_swapped_pairs_flip_the_margin(config, params, tokenizer, pixels):

@@ -1,6 +1,7 @@
 """Game records: what is written is read back, what is broken is named."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import subprocess
@@ -194,7 +195,7 @@ def test_error_in_a_whole_shard_names_file_line_and_field(tmp_path):
     lines = [games[0].to_json(), changed(target="x")]
     content = "\n".join(lines).encode()
     path.write_bytes(content)
-    checksum = records.hashlib.sha256(content).hexdigest()
+    checksum = hashlib.sha256(content).hexdigest()
     path.with_name(path.name + ".sha256").write_text(checksum)
     with pytest.raises(
         RecordError, match=r"00000\.jsonl, line 2, field target"

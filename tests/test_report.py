@@ -63,7 +63,7 @@ def page(arms=None, games=(), **changes):
     texts = {"title": "a run", "config_text": "seed: 0"} | changes
     if arms is None:
         arms = {"main": [metrics(0), metrics(1)]}
-    return render(arms=arms, games=games, **texts)
+    return render(arms=arms, shown=games, **texts)
 
 
 def test_no_text_of_the_run_becomes_markup():
@@ -209,7 +209,7 @@ def test_written_page_replaces_the_old_one_whole(tmp_path):
         title="run \udcff",  # from a file name that is not UTF-8
         config_text="",
         arms={"main": [metrics(0)]},
-        games=[game()],
+        shown=[game()],
     )
     assert path.read_text().endswith("</html>")
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]

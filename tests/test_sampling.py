@@ -367,6 +367,21 @@ def test_another_seed_row_or_turn_is_another_draw(
     assert sum(same) <= 1
 
 
+def test_a_text_of_several_pieces_reads_as_in_one(talker):
+    config, params = talker
+    length = sessions.PIECE + 7
+    tokens = jnp.arange(2 * length).reshape(2, length) % 9 + 5
+    new = jnp.array([length, sessions.PIECE // 2 - 1])
+    empty = sessions.init_session(config, 2, length)
+    whole = READ(config, params, empty, tokens, new)
+    pieces = jax.jit(sessions.read_text, static_argnums=0)(
+        config, params, empty, tokens, new
+    )
+    np.testing.assert_array_equal(pieces.length, new)
+    # Of words that end early the first piece has the logits.
+    np.testing.assert_allclose(pieces.logits, whole.logits, atol=1e-4)
+
+
 # The engine -------------------------------------------------------------------
 
 
@@ -464,6 +479,14 @@ def test_ragged_rows_are_padded_to_a_bucket():
     assert lengths.tolist() == [3, 0, 9]
     assert tokens[0].tolist() == [5, 6, 7] + [0] * 13
     assert pad([[5]], least=20)[0].shape == (1, 32)
+
+
+@pytest.mark.parametrize(
+    "count, width", [(0, 8), (8, 8), (9, 12), (12, 12), (13, 16)]
+)
+def test_what_the_usual_width_holds_is_not_padded_beyond_it(count, width):
+    assert pad([[5] * count], usual=12)[0].shape == (1, width)
+    assert pad([[5] * count])[0].shape == (1, bucket(count))
 
 
 def test_more_tokens_than_the_largest_bucket_are_an_error():

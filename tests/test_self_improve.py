@@ -133,9 +133,9 @@ def test_controls_learn_from_as_much_as_main(undisturbed):
     "sign",
     [
         "arms/main/iter_001/dialogs/shard_00000.jsonl",
-        "arms/main/iter_001/training/step_2",
+        "arms/main/iter_001/training/sft/step_2",
         "arms/main/iter_001/checkpoint",
-        "arms/unfiltered/iter_001/training/step_4",
+        "arms/unfiltered/iter_001/training/sft/step_4",
     ],
 )
 def test_a_killed_run_resumes_to_the_same_metrics(

@@ -19,10 +19,7 @@ from vlm_games.hub.pretrained import find_folder, load_pretrained
 from vlm_games.models.checkpoint import CONFIG, WEIGHTS, load_model
 from vlm_games.models.config import VLMConfig
 from vlm_games.models.mesh import param_sharding, place
-
-ASSETS = pathlib.Path(__file__).parent / "assets"
-DEFAULT = "scenes_base"
-SHIPPED = ASSETS / DEFAULT
+from vlm_games.models.shipped import find_shipped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,13 +81,6 @@ def load_base(
         Instructions(**instructions),
         digest_files([folder / WEIGHTS]),
     )
-
-
-def find_shipped(name: str) -> pathlib.Path:
-    """The directory of a shipped base, or `name` itself as a path."""
-    name = name or DEFAULT
-    shipped = {path.name: path for path in ASSETS.iterdir()}
-    return shipped.get(name, pathlib.Path(name))
 
 
 def is_public(folder: pathlib.Path) -> bool:

@@ -7,7 +7,9 @@ from vlm_games.games.filters import FILTERS
 from vlm_games.games.image_sets import KINDS
 from vlm_games.games.prompts import STYLES
 from vlm_games.methods.method import MAIN
-from vlm_games.methods.registry import METHODS
+from vlm_games.methods.registry import METHODS, STANDARD
+from vlm_games.methods.triangle import SIMILARITIES, TYPES
+from vlm_games.methods.triangle_choose import check_settings
 
 CHOICES = {
     "method": tuple(METHODS),
@@ -18,6 +20,8 @@ CHOICES = {
     "game.sets": KINDS,
     "train.start": ("last", "base"),
     "train.replay_answers": ("own", "labels"),
+    "triangle.similarity": tuple(SIMILARITIES),
+    "triangle.types": TYPES,
     "eval.split": ("test", "validation"),
 }
 
@@ -34,8 +38,9 @@ def check(config) -> None:
             found = found[part]
         _check_words(f"config.{field}", found, known)
     arms = METHODS[config.method].arms
-    controls = [arm for arm in arms if arm != MAIN]
+    controls = [STANDARD, *(arm for arm in arms if arm != MAIN)]
     _check_words("config.controls", config.controls, controls)
+    check_settings(config.triangle)
     if config.game.filter == "views" and not config.game.judges:
         raise ValueError(
             "config.game.filter='views' asks independent views: set "

@@ -14,10 +14,11 @@ import sys
 import jax
 from absl import app, flags, logging
 
-from vlm_games.base_model import find_shipped, is_public
+from vlm_games.base_model import is_public
 from vlm_games.hub import peft
 from vlm_games.hub.pretrained import find_folder, load_pretrained
 from vlm_games.models.checkpoint import WEIGHTS, load_model, save_model
+from vlm_games.models.shipped import find_shipped
 from vlm_games.training import checkpoint, lora
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")

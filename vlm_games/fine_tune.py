@@ -8,26 +8,20 @@ The stages of an iteration follow one another; each leaves what it learned:
 """
 
 import dataclasses
-import functools
 import json
 import pathlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
-import ml_collections
 import numpy as np
-import optax
 from absl import logging
 
 from vlm_games.data import atomic
-from vlm_games.data.augment import AugmentConfig
 from vlm_games.data.examples import Example
-from vlm_games.data.packing import BatchShape
 from vlm_games.methods.method import Examples, Stage, fold
-from vlm_games.replay import make_replay
-from vlm_games.training import checkpoint, feed, lora, losses, step
-from vlm_games.training.trainable import Trainable
+from vlm_games.trainer import Recipe, Trainer, make_streams
+from vlm_games.training import checkpoint, feed, step
 from vlm_games.workbench import Run
 
 
@@ -56,66 +50,6 @@ class Course:
     def folder(self, run: Run) -> pathlib.Path:
         """Where the stages leave what they learned."""
         return run.workdir.iteration(self.arm, self.iteration) / self.phase
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """How a kind of stage is trained.
-
-    Attributes:
-      settings: `config.train` with the stage's own settings.
-      trainable: which params. optimizer, update: of training.step.
-    """
-
-    settings: ml_collections.ConfigDict
-    trainable: Trainable
-    optimizer: optax.GradientTransformation
-    update: Callable
-
-
-class Trainer:
-    """What all arms and iterations train with; a step compiles once."""
-
-    def __init__(self, run: Run):
-        self._run, self._recipes = run, {}
-
-    @functools.cached_property
-    def replay(self):
-        """The source's streams."""
-        return make_replay(self._run)
-
-    def recipe(self, stage: Stage) -> Recipe:
-        """How the stage is trained; the same for all stages like it."""
-        settings = ml_collections.ConfigDict(self._run.config.train.to_dict())
-        settings.update(ml_collections.ConfigDict(stage.settings))
-        kind = stage.objective, settings.to_json(sort_keys=True)
-        if kind not in self._recipes:
-            self._recipes[kind] = self._make(stage.objective, settings)
-        return self._recipes[kind]
-
-    def _make(self, objective: str, c) -> Recipe:
-        bench = self._run.bench
-        optimizer = step.make_optimizer(
-            step.OptimizerConfig(
-                c.learning_rate, c.steps, c.warmup, c.weight_decay
-            )
-        )
-        adapters = lora.LoraConfig(**c.lora) if c.lora.rank else None
-        trainable = Trainable(adapters, tuple(c.frozen))
-        loss = losses.cross_entropy
-        if objective == "preference":
-            loss = functools.partial(
-                losses.preference, beta=c.beta, alpha=c.alpha
-            )
-        update = step.make_train_step(
-            dataclasses.replace(bench.model, remat=c.remat),
-            optimizer,
-            bench.mesh,
-            AugmentConfig(strength=c.augment),
-            assemble=trainable.assemble,
-            loss=loss,
-        )
-        return Recipe(c, trainable, optimizer, update)
 
 
 def fine_tune(
@@ -147,17 +81,16 @@ def train_stage(
     stage: Stage,
 ):
     """One stage, from wherever it was left; returns params."""
-    recipe, bench = trainer.recipe(stage), run.bench
+    c, bench = trainer.settings(stage), run.bench
     examples = stage.examples(params)
     if stage.objective == "preference":
         examples = with_reference(run, params, stage, examples)
     replay = trainer.replay if stage.replay else ()
-    streams = make_streams(
-        recipe.settings, stage, examples, bench.images, replay
-    )
+    streams = make_streams(c, stage, examples, bench.images, replay)
     if not streams:
         logging.warning("%s: nothing to learn from", course.name)
         return params
+    recipe = trainer.recipe(stage, streams)
     # Stages have draws of their own, and so has a warm-up.
     own = number + 100 * (course.phase == "warm_up")
     seed = (run.config.seed, course.iteration, *([own] if own else []))
@@ -230,44 +163,19 @@ def run_steps(
     return state, {"trained_tokens": tokens, **last}
 
 
-def make_streams(c, stage: Stage, examples: Examples, images, replay):
-    """What is fed: the stage's examples by stream, and the source's."""
-    found = [
-        stream(
-            c,
-            name,
-            several,
-            stage.images or images,
-            len(several[0].images),
-        )
-        for name, several in examples.items()
-        if several and c.rows[name]
-    ]
-    return found + [
-        stream(c, r.name, r.examples, r.images, r.per_row)
-        for r in replay
-        if c.rows[r.name]
-    ]
-
-
-def stream(c, name: str, examples, images, per_row: int) -> feed.Stream:
-    """A stream by `config.train`; a row holds at most `per_row` images."""
-    rows = c.rows[name]
-    shape = BatchShape(rows, c.lengths[name], rows * per_row)
-    return feed.Stream(name, examples, images if per_row else None, shape)
-
-
 def with_reference(
     run: Run, params, stage: Stage, examples: Examples
 ) -> dict[str, list[Example]]:
     """Examples with the log-probabilities of `params` for their branches."""
-    bench, images = run.bench, stage.images or run.bench.images
-    made = {}
+    bench, made = run.bench, {}
     for name, found in examples.items():
+        images = stage.images_of(name, bench.images)
         used = sorted({i for e in found for i in e.images})
         where = {image: place for place, image in enumerate(used)}
-        pixels = np.stack([images[i] for i in used])
-        tokens = bench.engine.encode(params, pixels)
+        tokens = None  # of text alone
+        if used:
+            pixels = np.stack([images[i] for i in used])
+            tokens = bench.engine.encode(params, pixels)
         moved = [
             dataclasses.replace(e, images=tuple(where[i] for i in e.images))
             for e in found

@@ -3,19 +3,22 @@
 import json
 from collections.abc import Sequence
 
-from vlm_games.data.records import GameRecord
-from vlm_games.report.html import GameView, write_report
+from vlm_games.methods.method import MAIN
+from vlm_games.methods.registry import METHODS
+from vlm_games.report.candidates import CandidateView
+from vlm_games.report.gallery import GameView
+from vlm_games.report.html import write_report
 from vlm_games.report.summary import format_table, summary_rows, write_summary
 from vlm_games.report.tensorboard import write_scalars
 from vlm_games.workbench import Run
 
-SHOWN = 8  # games of each outcome in the report
+SHOWN = 8  # candidates of each outcome in the report
 
 
 def finish(run: Run, results: dict[str, list[dict]], seconds: float) -> str:
     """Writes everything; returns the closing text for the terminal."""
     root = run.workdir.root
-    write_summary(root / "summary.json", summary_rows(results["main"]))
+    write_summary(root / "summary.json", summary_rows(results[MAIN]))
     for arm, rows in results.items():
         for metrics in rows:
             folder = root / "tensorboard" / arm
@@ -26,7 +29,7 @@ def finish(run: Run, results: dict[str, list[dict]], seconds: float) -> str:
         title=f"{run.config.method.replace('_', ' ')} on {_images_named(run)}",
         config_text=json.dumps(config, indent=2),
         arms=results,
-        games=gallery(run),
+        shown=gallery(run),
         skipped=run.setup.skipped,
     )
     lines = [format_table(results), ""]
@@ -45,17 +48,11 @@ def _images_named(run: Run) -> str:
     return f"{count} images of {where}"
 
 
-def gallery(run: Run) -> list[GameView]:
-    """Some games of the last iteration, of every outcome."""
+def gallery(run: Run) -> Sequence[GameView | CandidateView]:
+    """Some candidates of the last iteration, of every outcome."""
     last = run.config.iterations
-    records = run.workdir.candidates("main", last, GameRecord) if last else []
-    chosen: list[GameRecord] = []
-    for outcome in ("success", "lose", "aborted"):
-        chosen += [r for r in records if r.outcome == outcome][:SHOWN]
-    return [view(run, record) for record in chosen]
-
-
-def view(run: Run, record: GameRecord) -> GameView:
-    """A game with its pictures."""
-    images: Sequence = [run.bench.images[i] for i in record.images]
-    return GameView(json.loads(record.to_json()), images)
+    if not last:
+        return []
+    method = METHODS[run.config.method](run.bench)
+    records = run.workdir.candidates(MAIN, last, method.record)
+    return method.show(records, last, SHOWN)

@@ -15,15 +15,10 @@ import dataclasses
 import time
 
 from vlm_games.evaluation.measure import measure
-from vlm_games.fine_tune import (
-    Course,
-    Trainer,
-    fine_tune,
-    stage_figures,
-    tidy,
-)
+from vlm_games.fine_tune import Course, fine_tune, stage_figures, tidy
 from vlm_games.methods.method import MAIN, REPLAY_ONLY, Method, Selection
-from vlm_games.methods.registry import METHODS
+from vlm_games.methods.registry import METHODS, arms_of
+from vlm_games.trainer import Trainer
 from vlm_games.training import checkpoint
 from vlm_games.workbench import Run
 
@@ -50,7 +45,7 @@ def self_improve(run: Run) -> dict[str, list[dict]]:
         run.setup.base_params,
     )
     results: dict[str, list[dict]] = {}
-    for arm in (MAIN, *run.config.controls):
+    for arm in arms_of(run.config):
         results[arm] = []
         params = shared.base
         for iteration in range(run.config.iterations + 1):

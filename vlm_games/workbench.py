@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
@@ -112,7 +113,7 @@ def build(config) -> Setup:
     )
     model, tokenizer, prompts = base.model, base.tokenizer, base.prompts
     size = model.vision.image_size
-    play, held, truth, skipped = _images(config, size)
+    play, held, skipped = _images(config, size)
     c = config.eval
     engine = Engine(model, mesh, config.encode_images)
     bench = Workbench(
@@ -132,8 +133,10 @@ def build(config) -> Setup:
             config.game.images,
         ),
         images=play,
-        truth=truth,
+        truth=functools.partial(truth, play),
+        faithful=functools.partial(faithful, play),
         stratum=stratum,
+        told_truth=told_truth,
     )
     target = RenderedSource(f"target/{c.split}", c.target_images, size)
     source = RenderedSource(f"source/{c.split}", c.source_images, size)
@@ -149,17 +152,10 @@ def build(config) -> Setup:
 
 
 def _images(config, size: int):
-    """(images to play on, held-out ones or None, truth, skipped)."""
+    """(images to play on, held-out ones or None, skipped)."""
     if not config.images:
         play = RenderedSource("target/play", config.play_images, size)
-
-        def truth(image, question, answer):
-            asked = world.BY_TEXT.get(question)
-            if asked is None:
-                return None
-            return answer in world.answers(asked, play.scenes[image])
-
-        return play, None, truth, []
+        return play, None, []
     source, skipped = _open(config, size)
     n = config.game.images
     if len(source) < 2 * n:
@@ -173,12 +169,7 @@ def _images(config, size: int):
     step = min(5, len(source) // n)
     held = tuple(range(0, len(source), step))
     others = tuple(i for i in range(len(source)) if i % step)
-    return (
-        Subset(source, others),
-        Subset(source, held),
-        lambda image, question, answer: None,
-        skipped,
-    )
+    return Subset(source, others), Subset(source, held), skipped
 
 
 def _open(config, size: int) -> tuple[ImageSource, list[str]]:
@@ -192,6 +183,35 @@ def _open(config, size: int) -> tuple[ImageSource, list[str]]:
         return tfds, []
     folder = FolderSource(config.images, size)
     return folder, [f"{s.path}: {s.reason}" for s in folder.skipped]
+
+
+def told_truth(situation: str, question: str, answer: str) -> bool | None:
+    """Whether the answer is right of the shipped world's situation in words."""
+    asked = world.BY_TEXT.get(" ".join(question.split()))
+    scene = world.read_caption(situation)
+    if asked is None or scene is None:
+        return None
+    return answer in world.answers(asked, scene)
+
+
+def truth(
+    images: ImageSource, image: int, question: str, answer: str
+) -> bool | None:
+    """Whether an answer is true of an image; None where nobody knows."""
+    asked = world.BY_TEXT.get(question)
+    if asked is None or not isinstance(images, RenderedSource):
+        return None
+    return answer in world.answers(asked, images.scenes[image])
+
+
+def faithful(
+    images: ImageSource, image: int, description: str
+) -> tuple[int, int] | None:
+    """(true things, things) that are said of an image, if anybody knows."""
+    if not isinstance(images, RenderedSource):
+        return None
+    truths = world.phrase_truths(description, images.scenes[image])
+    return sum(truths), len(truths)
 
 
 def stratum(question: str, answer: str) -> str:

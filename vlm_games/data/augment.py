@@ -54,7 +54,7 @@ def _view(key, pixels_HxWxC, config: AugmentConfig):
     height, width, _ = pixels_HxWxC.shape
     u = jax.random.uniform(keys[0], (6,), minval=-1.0, maxval=1.0)
     x = pixels_HxWxC.astype(jnp.float32)
-    x = x @ _hue_rotation(u[0] * jnp.deg2rad(config.hue * s)).T
+    x = x @ hue_rotation(u[0] * jnp.deg2rad(config.hue * s)).T
     grey = x.mean(axis=-1, keepdims=True)
     x = grey + (x - grey) * (1.0 - jnp.abs(u[1]) * config.saturation * s)
     ramp_y = jnp.linspace(-1.0, 1.0, height)[:, None, None]
@@ -68,7 +68,7 @@ def _view(key, pixels_HxWxC, config: AugmentConfig):
     return jnp.clip(jnp.round(x), 0, 255).astype(jnp.uint8)
 
 
-def _hue_rotation(angle):
+def hue_rotation(angle):
     """Rotation of RGB about the grey axis (Rodrigues' formula), [3, 3]."""
     cos, sin = jnp.cos(angle), jnp.sin(angle) / jnp.sqrt(3.0)
     third = (1.0 - cos) / 3.0

@@ -5,7 +5,6 @@ of a benchmark may stand at one mark more often than at others.
 """
 
 import dataclasses
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from vlm_games.data.tokenizer import Tokenizer
 from vlm_games.evaluation.questions import draw_items
 from vlm_games.games.answer import Asked, answer
+from vlm_games.games.choice import parse_mark, shuffle_options
 from vlm_games.games.instructions import Instructions
 from vlm_games.games.play import Role
 from vlm_games.games.prompts import Prompts
@@ -64,24 +64,10 @@ def draw_choices(scenes: Sequence, seed: int) -> list[Choice]:
 
 def shuffle(item: Choice, seed: int, number: int) -> Choice:
     """The item with its options in an order drawn from (seed, number)."""
-    order = np.random.default_rng((seed, number)).permutation(len(item.options))
-    right = None if item.right is None else order.tolist().index(item.right)
-    options = tuple(item.options[i] for i in order)
+    rng = np.random.default_rng((seed, number))
+    options, right = shuffle_options(rng, item.options, item.right or 0)
+    right = None if item.right is None else right
     return dataclasses.replace(item, options=options, right=right)
-
-
-def read_mark(text: str, marks: Sequence[str]) -> int | None:
-    """Which mark the words begin with, or None.
-
-    It may stand in brackets, but something must set it apart from words that
-    follow: "B", "B.", "(b) because" and "2 . because" name an option, "A dog"
-    and "Both" do not.
-    """
-    found = re.match(r"[\W_]*(\w+)\s*(?:[^\w\s]|\n|$)", text.lstrip())
-    lower = [mark.lower() for mark in marks]
-    if not found or found[1].lower() not in lower:
-        return None
-    return lower.index(found[1].lower())
 
 
 def score(said: Sequence[int | None], items: Sequence[Choice]) -> dict:
@@ -153,7 +139,7 @@ def choice_accuracy(
     ]
     words = answer(engine, tokenizer, role, asked, SAID)
     said = [
-        read_mark(x.text, instructions.marks[: len(item.options)])
+        parse_mark(x.text, instructions.marks[: len(item.options)])
         for x, item in zip(words, shuffled, strict=True)
     ]
     return score(said, shuffled)

@@ -7,6 +7,7 @@ import numpy as np
 
 from vlm_games.data.images import ImageSource
 from vlm_games.data.tokenizer import Tokenizer
+from vlm_games.evaluation.captioned import captioned_accuracy
 from vlm_games.evaluation.choices import Choice, choice_accuracy, draw_choices
 from vlm_games.evaluation.descriptions import describe, description_figures
 from vlm_games.evaluation.game_success import held_out_specs, measure_games
@@ -161,8 +162,21 @@ def measure_described(
         held_out.target_items,
         before,
     )
+    captioned = {}
+    if held_out.choices:
+        captioned = captioned_accuracy(
+            engine,
+            tokenizer,
+            prompts,
+            instructions,
+            role,
+            held_out.choices,
+            held_out.seed,
+            descriptions=texts,
+        )
     return {
         "vqa_described_yes_no": found["yes_no"],
         "vqa_described_other": found["other"],
         **description_figures(texts, scenes),
+        **captioned,
     }

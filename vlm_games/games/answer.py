@@ -4,7 +4,10 @@ import dataclasses
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from vlm_games.data.examples import Example, read
 from vlm_games.data.packing import encode
@@ -12,7 +15,7 @@ from vlm_games.data.tokenizer import Tokenizer
 from vlm_games.games.play import KEEP_ALL, Role
 from vlm_games.sampling.engine import Engine, Sampling, bucket, pad
 
-ROWS = 128  # prompts at a time, on each device
+ROWS = 128  # prompts at a time, on each device, if nothing else is said
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +47,14 @@ class Answer:
     tokens: int
 
 
+def without_images(engine: Engine, params) -> Role:
+    """Who answers prompts about no image; prompts about one would see zeros."""
+    shape = engine.config.tokens_per_image, engine.config.image_token_width
+    zeros = jnp.zeros(shape, engine.config.compute_dtype)
+    whole = NamedSharding(engine.mesh, P())
+    return Role(params, jax.device_put(zeros, whole))
+
+
 def answer(
     engine: Engine,
     tokenizer: Tokenizer,
@@ -52,6 +63,7 @@ def answer(
     limit: int,
     temperature: float = 0.0,
     seed: tuple[int, ...] = (0,),
+    rows: int = ROWS,
 ) -> list[Answer]:
     """Answers to all prompts, in order.
 
@@ -59,12 +71,13 @@ def answer(
       role: who answers, and how it sees the images.
       limit: most tokens of an answer.
       temperature: 0 is greedy. seed: of the draws.
+      rows: prompts at a time, on each device.
     """
     if not prompts:
         return []
     encoded = [_encode(engine, tokenizer, prompt) for prompt in prompts]
     longest = max(len(tokens) for tokens, _ in encoded)
-    width, batch = bucket(longest), ROWS * engine.shards
+    width, batch = bucket(longest), rows * engine.shards
     draws = np.zeros((2, len(encoded) + batch), np.int32)
     draws[:, : len(encoded)] = np.array([p.draw for p in prompts]).T
     vocabulary = np.arange(engine.config.vocab_size)
@@ -82,7 +95,7 @@ def answer(
         session = engine.admit(
             role.params,
             engine.init(batch, width + limit),
-            np.tile(np.arange(ROWS, dtype=np.int32), engine.shards),
+            np.tile(np.arange(rows, dtype=np.int32), engine.shards),
             ids,
             places,
             role.image_tokens,

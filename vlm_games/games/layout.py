@@ -19,6 +19,20 @@ def opening(prompts: Prompts, settings: GameSettings, images: int) -> str:
     return prompts.gap.join([shown, prompts.next_cue(False)])
 
 
+def heard(
+    prompts: Prompts,
+    settings: GameSettings,
+    length: Callable[[str, int], int],
+) -> int:
+    """Tokens that the Guesser reads after an answer, at most.
+
+    Args:
+      length: tokens of a text with so many images in it.
+    """
+    around = max(length(prompts.hear("", last), 0) for last in (False, True))
+    return around + settings.answer_tokens
+
+
 def capacities(
     prompts: Prompts,
     settings: GameSettings,
@@ -30,9 +44,7 @@ def capacities(
     Args:
       images: in a game. length: tokens of a text with so many images in it.
     """
-    hear = max(length(prompts.hear("", last), 0) for last in (False, True))
-    hear += settings.answer_tokens
-    turn = settings.guesser_tokens + hear + 4
+    turn = settings.guesser_tokens + heard(prompts, settings, length) + 4
     start = length(opening(prompts, settings, images), images)
     asked = length(prompts.question_only(""), 0) + 4
     asked += settings.guesser_tokens + settings.answer_tokens

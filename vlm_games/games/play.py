@@ -20,6 +20,7 @@ from vlm_games.data.tokenizer import Tokenizer
 from vlm_games.games.layout import (
     capacities,
     handover,
+    heard,
     opening,
     pad_prompts,
 )
@@ -88,6 +89,7 @@ class Table:
         self._opening_length = self._length(self._opening, images)
         self._trunk_length = self._length(self._trunk, 1)
         self._capacity = capacities(prompts, settings, images, self._length)
+        self._heard = heard(prompts, settings, self._length)
         vocabulary = engine.config.vocab_size
         # A model may have more embeddings than its tokenizer has words.
         forbidden = np.arange(vocabulary) >= len(tokenizer.hf)
@@ -284,7 +286,7 @@ class Table:
             guesser.params,
             self.engine.grow(sessions[0], need, self._capacity[0]),
             np.full(len(seats), KEEP_ALL),
-            pad(ids),
+            pad(ids, usual=self._heard),
             self._row_ids(seats),
             self._turn_ids(seats, GUESSER),
             active,

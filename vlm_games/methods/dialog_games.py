@@ -8,13 +8,14 @@ single answers that point to the target (`games.listener.credits`).
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
 
 from vlm_games.data.augment import AugmentConfig, augment
-from vlm_games.data.records import GameRecord, Turn
+from vlm_games.data.records import OUTCOMES, GameRecord, Turn
 from vlm_games.games import filters, listener
 from vlm_games.games.image_sets import draw_sets, exact_duplicates
 from vlm_games.games.play import Role
@@ -22,6 +23,7 @@ from vlm_games.games.protocol import GameSpec, PlayedGame
 from vlm_games.games.questionnaire import play_list
 from vlm_games.methods import choose
 from vlm_games.methods.method import Selection, Stage, Workbench, fold
+from vlm_games.report.gallery import GameView
 
 _view = jax.jit(augment, static_argnums=2)
 
@@ -47,6 +49,7 @@ class DialogGames:
 
     record = GameRecord
     arms = choose.ARMS
+    standard = "unfiltered"
 
     def __init__(self, bench: Workbench):
         self.bench = bench
@@ -256,6 +259,16 @@ class DialogGames:
         return choose.select(
             records, arm, self.config, self.bench, seed, budget
         )
+
+    def show(
+        self, records: Sequence[GameRecord], iteration: int, most: int
+    ) -> list[GameView]:
+        images = self.bench.images
+        return [
+            GameView(json.loads(r.to_json()), [images[i] for i in r.images])
+            for outcome in OUTCOMES
+            for r in [r for r in records if r.outcome == outcome][:most]
+        ]
 
 
 def image_groups(

@@ -51,18 +51,23 @@ def game_figures(
 
 
 def talk_figures(records: Sequence[GameRecord]) -> dict:
-    """How varied the talk is: a private vocabulary or a rut shows here.
+    """How varied the talk of games is."""
+    turns = [t for r in records for t in r.turns]
+    return variety([t.question for t in turns], [t.answer for t in turns])
+
+
+def variety(questions: Sequence[str], answers: Sequence[str]) -> dict:
+    """How varied talk is: a private vocabulary or a rut shows here.
 
     Returns:
       distinct_questions: percent of questions that are distinct;
       answer_entropy: of the distribution of answers, bits;
       question_length: mean number of words.
     """
-    questions = [t.question for r in records for t in r.turns]
-    answers = collections.Counter(t.answer for r in records for t in r.turns)
     if not questions:
         return {}
-    shares = [n / len(questions) for n in answers.values()]
+    counts = collections.Counter(answers)
+    shares = [n / len(questions) for n in counts.values()]
     return {
         "distinct_questions": 100.0 * len(set(questions)) / len(questions),
         "answer_entropy": -sum(p * math.log2(p) for p in shares),

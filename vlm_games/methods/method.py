@@ -23,6 +23,8 @@ from vlm_games.games.instructions import Instructions
 from vlm_games.games.play import Table
 from vlm_games.games.prompts import Prompts
 from vlm_games.models.config import VLMConfig
+from vlm_games.report.candidates import CandidateView
+from vlm_games.report.gallery import GameView
 from vlm_games.sampling.engine import Engine
 from vlm_games.sampling.scoring import Scorer
 
@@ -44,8 +46,11 @@ class Workbench:
       images: the unlabelled images.
       truth: (image, question, answer) -> whether the answer is true, or None
         where nobody knows. For measuring; nothing is chosen by it.
+      faithful: (image, description) -> how many things it says that are true,
+        and how many things it says; None where nobody knows. For measuring.
       stratum: (question, answer) -> name of the group within which answers
         are compared.
+      told_truth: (situation in words, question, answer) -> as `truth`.
     """
 
     config: Any
@@ -59,7 +64,9 @@ class Workbench:
     table: Table
     images: ImageSource
     truth: Callable[[int, str, str], bool | None]
+    faithful: Callable[[int, str], tuple[int, int] | None]
     stratum: Callable[[str, str], str]
+    told_truth: Callable[[str, str, str], bool | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +84,8 @@ class Stage:
         "preference", for examples with two branches, chosen and rejected,
         whose reference is the model that the stage begins with.
       settings: fields of config.train that are otherwise in this stage.
-      images: what the examples' numbers count, the unlabelled images if None.
+      images: what the examples' numbers count: of all streams or, in a
+        mapping, of those that it names; the unlabelled images of others.
       replay: whether rows of the source are fed beside.
     """
 
@@ -85,8 +93,14 @@ class Stage:
     examples: Callable[[Any], Examples]
     objective: str = "likelihood"
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    images: ImageSource | None = None
+    images: ImageSource | Mapping[str, ImageSource] | None = None
     replay: bool = True
+
+    def images_of(self, stream: str, unlabelled: ImageSource) -> ImageSource:
+        """What the numbers in the examples of a stream count."""
+        if isinstance(self.images, Mapping):
+            return self.images.get(stream, unlabelled)
+        return unlabelled if self.images is None else self.images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,10 +127,12 @@ class Method(Protocol):
     Attributes:
       record: class of the candidates.
       arms: what may stand in `config.controls`.
+      standard: the arm that "standard" there stands for.
     """
 
     record: type[Record]
     arms: tuple[str, ...]
+    standard: str
 
     def shards(self) -> int:
         """How many shards of candidates an iteration has."""
@@ -144,6 +160,11 @@ class Method(Protocol):
         budget: Mapping[str, int] | None,
     ) -> Selection:
         """Chooses what `arm` learns from; a control matches `budget`."""
+
+    def show(
+        self, records: Sequence[Record], iteration: int, most: int
+    ) -> Sequence[GameView | CandidateView]:
+        """At most `most` of each outcome, with their pictures, for the page."""
 
 
 def count_branches(examples: Examples) -> dict[str, int]:

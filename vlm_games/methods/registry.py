@@ -1,5 +1,23 @@
 """The methods by the names that `config.method` takes."""
 
 from vlm_games.methods.dialog_games import DialogGames
+from vlm_games.methods.method import MAIN
+from vlm_games.methods.stic import Stic
+from vlm_games.methods.text import TextOnly
+from vlm_games.methods.triangle import Triangle
 
-METHODS = {"dialog_games": DialogGames}
+METHODS = {
+    "dialog_games": DialogGames,
+    "stic": Stic,
+    "triangle": Triangle,
+    "text": TextOnly,
+}
+
+STANDARD = "standard"  # in `config.controls`: the method's own first control
+
+
+def arms_of(config) -> tuple[str, ...]:
+    """The arms of a run: main, then the controls that the config names."""
+    standard = METHODS[config.method].standard
+    controls = (standard if c == STANDARD else c for c in config.controls)
+    return MAIN, *dict.fromkeys(controls)

@@ -120,6 +120,11 @@ def encode_images(config: VLMConfig, params: Params, pixels_NxHxWxC):
     return encode_patches(config, params, patches)
 
 
+def no_image_tokens(config: VLMConfig):
+    """[1, D] of zeros, for text alone: no image slot names it."""
+    return jnp.zeros((1, config.image_token_width), config.compute_dtype)
+
+
 def unembed(config: VLMConfig, params: Params, hidden):
     """Hidden states [..., D] to float32 logits [..., V]."""
     return VLM(config).apply({"params": params}, hidden, method=VLM.logits)
@@ -353,7 +358,7 @@ def say(
         {"params": params},
         tokens,
         jnp.full(tokens.shape, -1),
-        jnp.zeros((1, config.image_token_width), config.compute_dtype),
+        no_image_tokens(config),
         Places(positions, masks, local, step=step),
         (cache.layers, said),
         method=VLM.decode,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import jax
 
-from vlm_games.base_model import find_shipped, with_image_size
+from vlm_games.base_model import with_image_size
 from vlm_games.data.tokenizer import load_tokenizer
 from vlm_games.games.chat_prompts import chat_prompts
 from vlm_games.games.layout import capacities, opening
@@ -19,6 +19,7 @@ from vlm_games.hub.family import find_family
 from vlm_games.models.checkpoint import CONFIG
 from vlm_games.models.config import VLMConfig
 from vlm_games.models.mesh import check_tensor
+from vlm_games.models.shipped import find_shipped
 
 # Characters of a token of English, rather too few.
 CHARACTERS = 3

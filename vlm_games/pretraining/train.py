@@ -24,6 +24,7 @@ from vlm_games.models.config import (
     VLMConfig,
 )
 from vlm_games.models.mesh import make_mesh
+from vlm_games.models.shipped import find_shipped
 from vlm_games.models.vlm import init_params
 from vlm_games.pretraining import examples, tasks
 from vlm_games.training import step
@@ -147,7 +148,7 @@ def train(c, output: str) -> None:
         step.OptimizerConfig(c.learning_rate, total, c.warmup, c.weight_decay)
     )
     if c.start:
-        _, params = load_model(c.start)
+        _, params = load_model(find_shipped(c.start))
         params = jax.tree.map(lambda x: x.astype("float32"), params)
     else:
         params = init_params(config, jax.random.key(c.seed))

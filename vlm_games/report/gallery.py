@@ -112,6 +112,7 @@ def card(game: GameView, album: Album) -> dict:
     record = game.record
     heading, anchor = SECTIONS[record["outcome"]]
     return {
+        "template": "game.html.jinja",
         "record": record,
         "outcome": heading.lower(),
         "style": anchor,

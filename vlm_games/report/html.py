@@ -8,7 +8,15 @@ import jinja2
 from markupsafe import Markup
 
 from vlm_games.data import atomic
-from vlm_games.report import gallery, measures, story, svg, tables
+from vlm_games.report import (
+    candidates,
+    gallery,
+    measures,
+    story,
+    svg,
+    tables,
+)
+from vlm_games.report.candidates import CandidateView
 from vlm_games.report.gallery import GameView
 
 HERE = pathlib.Path(__file__).parent
@@ -21,7 +29,7 @@ def write_report(
     title: str,
     config_text: str,
     arms: Mapping[str, list[dict]],
-    games: Sequence[GameView],
+    shown: Sequence[GameView | CandidateView],
     skipped: Sequence[str] = (),
 ) -> None:
     """Writes the page at `path`, in one step; it asks nothing of a network.
@@ -32,10 +40,11 @@ def write_report(
       config_text: the run's configuration, shown as it is.
       arms: arm -> the metrics.json of its iterations; "main" holds the base as
         iteration 0, every other arm is a control.
-      games: the dialogs of the gallery, in the order to show within an outcome.
+      shown: the candidates of the gallery, in the order to show within an
+        outcome.
       skipped: one line for each thing the run was asked for and left out.
     """
-    page = render(title, config_text, arms, games, skipped)
+    page = render(title, config_text, arms, shown, skipped)
     pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
     # A file name that is not UTF-8 reaches here as lone surrogates.
     atomic.write_bytes(path, page.encode("utf-8", "backslashreplace"))
@@ -45,7 +54,7 @@ def render(
     title: str,
     config_text: str,
     arms: Mapping[str, list[dict]],
-    games: Sequence[GameView],
+    shown: Sequence[GameView | CandidateView],
     skipped: Sequence[str] = (),
 ) -> str:
     """The page as a string; the template escapes every text of the run."""
@@ -65,14 +74,19 @@ def render(
     arms = {name: measures.ordered(rows) for name, rows in arms.items()}
     main = arms.get(measures.MAIN, [])
     album = gallery.Album()
-    sections = gallery.sections(games, album)
+    games = [x for x in shown if isinstance(x, GameView)]
+    others = [x for x in shown if isinstance(x, CandidateView)]
+    sections = [
+        *gallery.sections(games, album),
+        *candidates.sections(others, album),
+    ]
     return environment.get_template("report.html.jinja").render(
         title=title,
         config_text=config_text,
         skipped=skipped,
         css=Markup((HERE / "report.css").read_text(encoding="utf-8")),
         story=story.tell(arms),
-        measures=measures.MEASURES,
+        measures=measures.taken(arms),
         tiles=tables.tiles(arms),
         iterations=tables.iterations(arms),
         charts=tables.charts(arms),

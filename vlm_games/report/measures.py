@@ -1,4 +1,4 @@
-"""The four headline measures and how any figure is read and written out.
+"""The headline measures and how any figure is read and written out.
 
 Every table, chart and sentence of the report takes its figures through
 `figure`, so a measure that was not taken (absent, null, NaN) is missing in the
@@ -62,6 +62,37 @@ MEASURES = (
         "balanced accuracy, source images: shows forgetting",
     ),
 )
+# Shown where they were taken; see config.eval.
+OPTIONAL = (
+    Measure(
+        "vqa_choice",
+        "Multiple choice",
+        "choice",
+        "multiple-choice accuracy on held-out target images",
+        "accuracy, options shuffled, held-out target images",
+    ),
+    Measure(
+        "vqa_described_yes_no",
+        "Yes/no, described first",
+        "yes/no (DaR)",
+        "balanced yes/no accuracy behind an own description",
+        "balanced accuracy, the own description before the question",
+    ),
+    Measure(
+        "vqa_described_other",
+        "Other, described first",
+        "other (DaR)",
+        "accuracy on the other questions behind an own description",
+        "accuracy, the own description before the question",
+    ),
+    Measure(
+        "description_truth",
+        "True descriptions",
+        "described truly",
+        "the share of true things in descriptions of held-out target images",
+        "things said in descriptions that are true",
+    ),
+)
 QUALITY = MEASURES[1]  # the measure that decides whether a run helped
 
 
@@ -71,6 +102,16 @@ def figure(metrics: Mapping[str, Any] | None, key: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return value if math.isfinite(value) else None
+
+
+def taken(arms: Mapping[str, list[dict]]) -> tuple[Measure, ...]:
+    """The headline measures, and the optional ones that some row has."""
+    rows = [row for found in arms.values() for row in found]
+    return MEASURES + tuple(
+        m
+        for m in OPTIONAL
+        if any(figure(row, m.key) is not None for row in rows)
+    )
 
 
 def gain(after: float | None, before: float | None) -> float | None:

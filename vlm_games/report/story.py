@@ -18,7 +18,7 @@ def tell(arms: Mapping[str, list[dict]]) -> list[str]:
     n = last["iteration"]
     after = f"After {n} iteration{'s' if n != 1 else ''}"
     quality, *others = sorted(
-        measures.MEASURES, key=lambda m: m is not measures.QUALITY
+        measures.taken(arms), key=lambda m: m is not measures.QUALITY
     )
     sentences = [
         f"{after} {_change(quality, base, last)}.",

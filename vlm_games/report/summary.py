@@ -49,21 +49,21 @@ def format_table(arms: Mapping[str, list[dict]]) -> str:
     Percentages carry their difference to the base, "78.4 (+3.1)"; a missing
     figure is "-".
     """
-    base = measures.base_of(arms)
+    base, taken = measures.base_of(arms), measures.taken(arms)
     header = [
         "arm",
         "iter",
-        *(m.short for m in measures.MEASURES),
+        *(m.short for m in taken),
         "kept/played",
         "seconds",
     ]
     rows = [
-        _cells(measures.MAIN, row, base)
+        _cells(measures.MAIN, row, base, taken)
         for row in measures.ordered(arms.get(measures.MAIN, []))
     ]
     n_main = len(rows)
     for name, metrics in measures.controls_of(arms).items():
-        rows.append(_cells(name, measures.last_of(metrics), base))
+        rows.append(_cells(name, measures.last_of(metrics), base, taken))
     widths = [
         max(map(len, column)) for column in zip(header, *rows, strict=True)
     ]
@@ -75,7 +75,7 @@ def format_table(arms: Mapping[str, list[dict]]) -> str:
     return "\n".join(lines)
 
 
-def _cells(arm: str, row: dict | None, base: dict | None) -> list[str]:
+def _cells(arm: str, row: dict | None, base: dict | None, taken) -> list[str]:
     played, kept = (
         measures.plain(measures.figure(row, key), 0)
         for key in ("games_played", "games_kept")
@@ -83,7 +83,7 @@ def _cells(arm: str, row: dict | None, base: dict | None) -> list[str]:
     return [
         arm,
         measures.plain(measures.figure(row, "iteration"), 0),
-        *(_percent(row, base, m.key) for m in measures.MEASURES),
+        *(_percent(row, base, m.key) for m in taken),
         "-" if played == kept == "-" else f"{kept}/{played}",
         measures.plain(measures.figure(row, "seconds"), 0),
     ]

@@ -22,7 +22,7 @@ def tiles(arms: Mapping[str, list[dict]]) -> list[dict]:
     )
     return [
         _cell(last or base, base, m.key) | {"measure": m}
-        for m in measures.MEASURES
+        for m in measures.taken(arms)
     ]
 
 
@@ -41,7 +41,7 @@ def iterations(arms: Mapping[str, list[dict]]) -> list[dict]:
             "key": svg.legend_key(rank.index(name)),
             "control": name != measures.MAIN,
             "iteration": measures.figure(row, "iteration"),
-            "cells": [_cell(row, base, m.key) for m in measures.MEASURES],
+            "cells": [_cell(row, base, m.key) for m in measures.taken(arms)],
             "played": measures.figure(row, "games_played"),
             "kept": measures.figure(row, "games_kept"),
             "seconds": measures.figure(row, "seconds"),
@@ -71,7 +71,7 @@ def charts(arms: Mapping[str, list[dict]]) -> list[tuple]:
     """(measure, drawing); a control's curve starts at the shared base."""
     base = measures.base_of(arms)
     drawn = []
-    for m in measures.MEASURES:
+    for m in measures.taken(arms):
         series = {}
         for name, rows in arms.items():
             starts = (

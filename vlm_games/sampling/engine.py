@@ -46,11 +46,18 @@ def round_up(length: int, multiple: int) -> int:
 
 
 def pad(
-    rows: Sequence[Sequence[int]], least: int = 0
+    rows: Sequence[Sequence[int]], least: int = 0, usual: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ragged ids to (int32 [B, bucket], int32 [B] lengths)."""
+    """Ragged ids to (int32 [B, width], int32 [B] lengths).
+
+    The width is a bucket, of at least `least` tokens; or `usual`, where that
+    is narrower than the bucket and wide enough.
+    """
     length = np.array([len(row) for row in rows], np.int32)
-    width = bucket(max(int(length.max(initial=0)), least))
+    longest = max(int(length.max(initial=0)), least)
+    width = bucket(longest)
+    if 0 < longest <= usual < width:
+        width = usual
     tokens = np.zeros((len(rows), width), np.int32)
     for row, ids in zip(tokens, rows, strict=True):
         row[: len(ids)] = ids

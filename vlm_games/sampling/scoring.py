@@ -11,6 +11,7 @@ from jax.sharding import PartitionSpec as P
 from vlm_games.data.examples import Example
 from vlm_games.data.packing import BatchShape, encode, pack
 from vlm_games.data.tokenizer import Tokenizer
+from vlm_games.models import vlm
 from vlm_games.models.config import VLMConfig
 from vlm_games.models.mesh import DATA, shard_batch
 from vlm_games.models.packed import token_log_probs
@@ -49,6 +50,9 @@ class Scorer:
         tokens_per_image = config.tokens_per_image
 
         def score(params, batch, bank_MxD):
+            if not len(batch.images):
+                images = vlm.no_image_tokens(config)
+                return token_log_probs(config, params, batch, images)
             bank = bank_MxD.reshape(-1, tokens_per_image, bank_MxD.shape[-1])
             images = bank.at[batch.images].get(mode="clip")
             images = images.reshape(-1, bank_MxD.shape[-1])
@@ -66,7 +70,8 @@ class Scorer:
 
         Args:
           params: of the model. image_tokens: [M * T, D], from Engine.encode;
-            the examples' image numbers count its images.
+            the examples' image numbers count its images. None if they are
+            of text alone.
           examples: any number.
 
         Returns:

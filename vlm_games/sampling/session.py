@@ -15,7 +15,7 @@ from vlm_games.models.config import VLMConfig
 
 # Added to the logits of tokens that must never be sampled.
 FORBIDDEN = -1e9
-PIECE = 33  # most tokens of a text read at once: 32, and what is pending
+PIECE = 48  # most tokens of a text read at once
 
 
 @jax.tree_util.register_dataclass
@@ -265,10 +265,16 @@ def speak(
 
 def draw(keys_B, logits_BxV, temperature, truncation=Truncation()):
     """One token per row, int32 [B]; the likeliest at temperature 0."""
-    scaled = truncate(logits_BxV / jnp.maximum(temperature, 1e-6), truncation)
-    drawn = jax.vmap(jax.random.categorical)(keys_B, scaled)
-    likeliest = jnp.argmax(logits_BxV, axis=-1)
-    return jnp.where(temperature > 0, drawn, likeliest).astype(jnp.int32)
+    likeliest = jnp.argmax(logits_BxV, axis=-1).astype(jnp.int32)
+
+    def drawn():
+        logits = logits_BxV / jnp.maximum(temperature, 1e-6)
+        scaled = truncate(logits, truncation)
+        found = jax.vmap(jax.random.categorical)(keys_B, scaled)
+        return found.astype(jnp.int32)
+
+    # Greedy words do not pay for V random numbers a row and step.
+    return jax.lax.cond(temperature > 0, drawn, lambda: likeliest)
 
 
 def truncate(logits_BxV, truncation: Truncation):

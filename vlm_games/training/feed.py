@@ -25,12 +25,14 @@ class Stream:
       images: the bank: anything that gives uint8 [H, W, 3] by index. None for
         text alone; `shape.images` is then 0.
       shape: of the micro-batch on one shard.
+      augment: strength of the images' augmentation.
     """
 
     name: str
     examples: Sequence[Example]
     images: Sequence[np.ndarray] | None
     shape: BatchShape
+    augment: float = 0.0
 
 
 def draw(
@@ -40,20 +42,16 @@ def draw(
     shards: int,
     seed: tuple[int, ...],
     step: int,
-) -> tuple[tuple[Batch, ...], tuple[np.ndarray, ...]]:
+) -> tuple[Batch, ...]:
     """One micro-batch of every stream, for all shards.
 
     Examples come in epochs: step `s` goes on where step `s - 1` would have
     ended had every batch held one example per row.
 
-    Returns:
-      (batches, pixels uint8 [shards * M, H, W, 3] of each; [0, 1, 1, 3] of
-      text alone).
-
     Raises:
       ValueError: an example is longer than a row of its stream.
     """
-    batches, pixels = [], []
+    batches = []
     for number, stream in enumerate(streams):
         parts = []
         for shard in range(shards):
@@ -62,10 +60,7 @@ def draw(
                 len(stream.examples),
                 at,
                 stream.shape.rows * 4,
-                (
-                    *seed,
-                    number,
-                ),
+                (*seed, number),
             )
             encoded = []
             used = 0
@@ -79,8 +74,17 @@ def draw(
             parts.append(pack(encoded, stream.shape, tokens_per_image)[0])
         batch = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
         batches.append(batch)
-        pixels.append(_pixels(stream, batch.images))
-    return tuple(batches), tuple(pixels)
+    return tuple(batches)
+
+
+def read_pixels(
+    streams: Sequence[Stream], batches: Sequence[Batch]
+) -> tuple[np.ndarray, ...]:
+    """uint8 [shards * M, H, W, 3] of each batch; [0, 1, 1, 3] of text alone."""
+    return tuple(
+        _pixels(stream, batch.images)
+        for stream, batch in zip(streams, batches, strict=True)
+    )
 
 
 def count_tokens(batches: Sequence[Batch]) -> int:

@@ -96,10 +96,9 @@ def preference(
 
 
 def _image_tokens(config: VLMConfig, params, pixels):
-    """[M * T, D]; one row of zeros, which no slot names, for text alone."""
+    """[M * T, D]; of text alone the vision tower is not run."""
     if not len(pixels):
-        shape = (1, config.image_token_width)
-        return jnp.zeros(shape, config.compute_dtype)
+        return vlm.no_image_tokens(config)
     images = vlm.encode_images(config, params, pixels)
     return images.reshape(-1, images.shape[-1])
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 
 from vlm_games.worlds.scenes import (
     COLORS,
@@ -10,6 +11,7 @@ from vlm_games.worlds.scenes import (
     SHAPES,
     SIZES,
     Scene,
+    SceneObject,
 )
 
 
@@ -184,6 +186,32 @@ def phrase_truths(text: str, scene: Scene) -> list[bool]:
     """
     true = set(map(phrase, scene.objects))
     return [part in true for part in things_said(text)]
+
+
+_OBJECT = re.compile(
+    r"a ({}) ({}) ({}) at the ({})".format(
+        *("|".join(words) for words in (SIZES, COLORS, SHAPES, PLACES))
+    )
+)
+
+
+def read_caption(text: str) -> Scene | None:
+    """The scene that `caption` would say so, without jitter; None if none.
+
+    The order of the objects does not matter. A text with other words, with
+    more objects than a scene has, or two at one place, tells of no scene.
+    """
+    found = [_OBJECT.fullmatch(thing) for thing in things_said(text)]
+    if not found or not all(found) or len(found) > len(COUNTS):
+        return None
+    told = [match.groups() for match in found]
+    objects = [
+        SceneObject(shape, color, size, place, 0.0, 0.0)
+        for size, color, shape, place in told
+    ]
+    if len({o.place for o in objects}) < len(objects):
+        return None
+    return Scene(tuple(sorted(objects, key=lambda o: PLACES.index(o.place))))
 
 
 def _vocabulary() -> tuple[str, ...]:

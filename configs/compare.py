@@ -1,0 +1,67 @@
+"""Four methods, and combinations of them, from one base with one budget.
+
+    python -m vlm_games.compare --config=configs/compare.py --workdir=/tmp/w
+
+One entry is a run of its own:
+
+    python -m vlm_games.main --config=configs/compare.py:stic --workdir=/tmp/w
+
+Every entry may say 60,000 tokens in a round for its candidates, and computes
+about 330,000 tokens of training, padding included: rows x tokens x steps of
+what it learns, replay included. `summary` counts those that are no padding.
+"""
+
+import pathlib
+import runpy
+
+import ml_collections
+
+# entry -> the measure that it is made for, and what it should not gain by.
+ENTRIES = {
+    "dialog_games": ("vqa_yes_no", "shuffled"),
+    "stic": ("description_truth", "swapped"),
+    "triangle": ("vqa_other", "bottom"),
+    "text": ("vqa_choice", "permuted"),
+}
+
+
+def get_config(entry: str = "") -> ml_collections.ConfigDict:
+    """Returns the config of one entry's run, or what is compared if ""."""
+    if not entry:
+        c = ml_collections.ConfigDict()
+        c.seeds = 3
+        c.jobs = 2  # runs side by side, each on its share of the cores
+        c.entries = ml_collections.ConfigDict()
+        for name, (measure, control) in ENTRIES.items():
+            c.entries[name] = ml_collections.ConfigDict()
+            c.entries[name].measure = measure
+            c.entries[name].control = control
+        return c
+    if entry not in ENTRIES:
+        raise ValueError(
+            f"configs/compare.py has no entry {entry!r}; it has "
+            f"{', '.join(ENTRIES)}."
+        )
+    scenes = pathlib.Path(__file__).with_name("scenes.py")
+    c = runpy.run_path(str(scenes))["get_config"]()
+    c.base = "scenes_tasks"
+    c.method = entry
+    c.iterations = 2
+    # STIC says some 14,000 more for its second stage.
+    c.generated_tokens = 46_000 if entry == "stic" else 60_000
+    c.controls = (ENTRIES[entry][1], "replay_only")
+    c.eval.choices = True
+    c.eval.described = True
+    c.game.shard = 80
+    c.stic.images, c.stic.shard = 3_000, 128
+    c.triangle.images, c.triangle.shard = 3_000, 256
+    c.text.records, c.text.shard = 3_000, 128
+    # 60 x (24 x 72 + 6 x 216 + 16 x 120 + 3 x 200) = 333 thousand tokens.
+    c.train.steps = 60
+    # 45 x 24 x 96 + 42 x (24 x 120 + 2,520 of replay) = 330 thousand.
+    c.stic.prefer.steps, c.stic.infuse.steps = 45, 42
+    # (40 + 54) x (32 x 32 + 2,520 of replay) = 333 thousand.
+    c.triangle.tune.steps, c.triangle.learn.steps = 40, 54
+    # 144 x 24 x 96 = 332 thousand.
+    c.text.learn.steps = 144
+    return c

@@ -1,0 +1,52 @@
+"""Multiple choice on a description in the image's place: text in, text out.
+
+What a language model does with a caption is what the paper of training on
+text alone (arXiv 2503.16965 v1) compares image-reading models with. Here the
+model describes the image itself, greedily, and then answers without it.
+"""
+
+from collections.abc import Sequence
+
+from vlm_games.data.tokenizer import Tokenizer
+from vlm_games.evaluation.choices import Choice, choice_accuracy
+from vlm_games.evaluation.descriptions import describe
+from vlm_games.games.instructions import Instructions
+from vlm_games.games.play import Role
+from vlm_games.games.prompts import Prompts
+from vlm_games.sampling.engine import Engine
+
+
+def captioned_accuracy(
+    engine: Engine,
+    tokenizer: Tokenizer,
+    prompts: Prompts,
+    instructions: Instructions,
+    role: Role,
+    items: Sequence[Choice],
+    seed: int,
+    limit: int = 40,
+    descriptions: Sequence[str] | None = None,
+) -> dict:
+    """Asks every item about the model's own description of its image.
+
+    Args:
+      items: as for `choice_accuracy`, whose options are in the same orders
+        for the same `seed`, so that the two compare item by item.
+      limit: most tokens of a description.
+      descriptions: of all images, if they are at hand; else they are made.
+
+    Returns:
+      captioned_choice, captioned_unparsed, captioned_unscored: as `choice`,
+      `choice_unparsed` and `choice_unscored` of `choices.score`.
+    """
+    spoken = engine, tokenizer, prompts, instructions, role
+    if descriptions is None:
+        images = 1 + max((item.image for item in items), default=-1)
+        descriptions = describe(*spoken, images, limit)
+    found = choice_accuracy(
+        *spoken, items, seed, [descriptions[item.image] for item in items]
+    )
+    return {
+        f"captioned_{name.removeprefix('choice_')}": value
+        for name, value in found.items()
+    }

@@ -1,0 +1,267 @@
+"""STIC (arXiv 2405.19716): prefer own descriptions that stay with the image.
+
+    image --+-- a careful instruction ---------------------->  chosen
+            +-- an invitation to invent, or                    rejected
+                a plain instruction on the image corrupted -/
+
+    prefer   (clean image, plain instruction): chosen over rejected, measured
+             against the model that the stage begins with
+    infuse   labelled items of the source, the own description put first
+
+    arm          chosen      rejected    stages
+    main         careful     astray      prefer, infuse
+    positive     careful                 likelihood of the chosen, infuse
+    uncorrupted  careful     plain       prefer, infuse
+    swapped      astray      careful     prefer, infuse
+    replay_only                          replay alone, as long as infuse
+
+Controls learn from at most as many pairs as main did.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from vlm_games.data.images import RenderedSource
+from vlm_games.games.answer import Answer, Asked, answer
+from vlm_games.games.play import Role
+from vlm_games.methods import corrupt, prefer
+from vlm_games.methods.corrupt import Draw
+from vlm_games.methods.descriptions import (
+    BLURRED,
+    INVENTED,
+    RECOLOURED,
+    Description,
+    DescriptionRecord,
+)
+from vlm_games.methods.infuse import infused_examples
+from vlm_games.methods.method import REPLAY_ONLY, Selection, Stage, Workbench
+from vlm_games.pretraining.examples import pick
+from vlm_games.report.candidates import CandidateView
+
+
+class Stic:
+    """The method; see `methods.method.Method`."""
+
+    record = DescriptionRecord
+    arms = prefer.ARMS
+    standard = prefer.SWAPPED
+
+    def __init__(self, bench: Workbench):
+        """Raises ValueError if `config.stic` corrupts nothing."""
+        self.bench = bench
+        self.config = bench.config.stic
+        side = bench.model.vision.image_size
+        if not 0 < self.config.low_side < side:
+            raise ValueError(
+                f"config.stic.low_side={self.config.low_side}: a blurred image "
+                f"has fewer pixels than the {side} of the images' sides, and "
+                "at least 1."
+            )
+
+    @functools.cached_property
+    def source(self) -> RenderedSource:
+        """Labelled images that the base has seen the like of."""
+        return RenderedSource(
+            "source/replay",
+            self.bench.config.train.replay_images,
+            self.bench.model.vision.image_size,
+        )
+
+    @property
+    def count(self) -> int:
+        """Candidates of an iteration: an image is described once in it."""
+        return min(self.config.images, len(self.bench.images))
+
+    def shards(self) -> int:
+        return -(-self.count // self.config.shard)
+
+    def warm_up(self, arm: str, iteration: int) -> tuple[Stage, ...]:
+        return ()
+
+    def prepare(self, params, iteration: int) -> tuple[int, ...]:
+        """The images of the iteration, one per candidate.
+
+        Iterations go on where the one before ended, so that no image comes
+        again before all were there.
+        """
+        seed, total = self.bench.config.seed, len(self.bench.images)
+        found: list[int] = []
+        start = (iteration - 1) * self.count
+        while len(found) < self.count:
+            epoch, offset = divmod(start + len(found), total)
+            order = np.random.default_rng((seed, epoch, 5)).permutation(total)
+            missing = self.count - len(found)
+            found += order[offset : offset + missing].tolist()
+        return tuple(found)
+
+    def draw(self, number: int, image: int, iteration: int) -> Draw:
+        """By the candidate's number alone, whatever shard it is in."""
+        c, pools = self.config, self.bench.instructions
+        rng = np.random.default_rng((self.bench.config.seed, iteration, number))
+        corrupted = BLURRED if rng.random() < 0.5 else RECOLOURED
+        return Draw(
+            number,
+            image,
+            pick(rng, pools.describe),
+            pick(rng, pools.careful),
+            pick(rng, pools.invent),
+            INVENTED if rng.random() < c.invented else corrupted,
+            1 + float(rng.uniform(-c.brightness, c.brightness)),
+            float(rng.uniform(-c.hue, c.hue)),
+        )
+
+    def candidates(
+        self, params, prepared: tuple[int, ...], iteration: int, shard: int
+    ) -> list[DescriptionRecord]:
+        first = shard * self.config.shard
+        images = prepared[first : first + self.config.shard]
+        draws = [
+            self.draw(number, image, iteration)
+            for number, image in enumerate(images, start=first)
+        ]
+        pixels = np.stack([self.bench.images[d.image] for d in draws])
+        spoilt = corrupt.corrupt(pixels, draws, self.config.low_side)
+        # Clean ones, then the same corrupted, so that shapes are always alike.
+        both = np.concatenate([pixels, spoilt])
+        role = Role(params, self.bench.engine.encode(params, both))
+        careful = [self._careful(i, d) for i, d in enumerate(draws)]
+        stray = [self._stray(i, d, len(draws)) for i, d in enumerate(draws)]
+        chosen = self._say(role, careful, iteration)
+        rejected = self._say(role, stray, iteration)
+        plain = [None] * len(draws)
+        if prefer.UNCORRUPTED in self.bench.config.controls:
+            asked = [self._plain(i, d) for i, d in enumerate(draws)]
+            plain = self._say(role, asked, iteration)
+        found = zip(draws, chosen, rejected, plain, strict=True)
+        return [self._record(d, iteration, *words) for d, *words in found]
+
+    def _careful(self, place: int, d: Draw) -> tuple[float, Asked]:
+        """(temperature, prompt) of the chosen description."""
+        text = self.bench.prompts.instruct(d.careful)
+        return self.config.temperature, Asked(place, text, (d.number, 0))
+
+    def _stray(self, place: int, d: Draw, count: int) -> tuple[float, Asked]:
+        """The same of the rejected one; `count`: of clean images."""
+        c, instruct = self.config, self.bench.prompts.instruct
+        draw = (d.number, 1)
+        if d.source == INVENTED:
+            asked = Asked(place, instruct(d.invitation), draw)
+            return c.invent_temperature, asked
+        return c.temperature, Asked(count + place, instruct(d.plain), draw)
+
+    def _plain(self, place: int, d: Draw) -> tuple[float, Asked]:
+        """The same of the control's."""
+        text = self.bench.prompts.instruct(d.plain)
+        return self.config.temperature, Asked(place, text, (d.number, 2))
+
+    def _say(self, role: Role, requests, iteration: int) -> list[Answer]:
+        """Answers in the order of the requests, one temperature at a time."""
+        bench, c = self.bench, self.config
+        found: dict[int, Answer] = {}
+        for heat in sorted({heat for heat, _ in requests}):
+            places = [i for i, (h, _) in enumerate(requests) if h == heat]
+            answers = answer(
+                bench.engine,
+                bench.tokenizer,
+                role,
+                [requests[i][1] for i in places],
+                c.tokens,
+                heat,
+                (bench.config.seed, iteration),
+                c.rows,
+            )
+            found |= dict(zip(places, answers, strict=True))
+        return [found[i] for i in range(len(requests))]
+
+    def _record(
+        self, d: Draw, iteration: int, chosen, rejected, plain
+    ) -> DescriptionRecord:
+        """The pair as it goes to disk."""
+        chosen, rejected, plain = (
+            words and self._description(d.image, words)
+            for words in (chosen, rejected, plain)
+        )
+        cut = self.config.cut
+        sound = chosen.sound(cut) and rejected.sound(cut)
+        return DescriptionRecord(
+            number=d.number,
+            iteration=iteration,
+            seed=self.bench.config.seed,
+            image=d.image,
+            name=self.bench.images.names[d.image],
+            instruction=d.plain,
+            chosen=chosen,
+            rejected=rejected,
+            source=d.source,
+            plain=plain,
+            kept=sound and chosen.text != rejected.text,
+        )
+
+    def _description(self, image: int, words: Answer) -> Description:
+        return Description(
+            words.text,
+            words.ended,
+            words.log_prob,
+            words.tokens,
+            self.bench.faithful(image, words.text),
+        )
+
+    def tokens_said(self, record: DescriptionRecord) -> int:
+        """Without `plain`, which is of a control alone."""
+        return record.chosen.tokens + record.rejected.tokens
+
+    def select(
+        self,
+        records: Sequence[DescriptionRecord],
+        arm: str,
+        iteration: int,
+        budget: Mapping[str, int] | None,
+    ) -> Selection:
+        c, seed = self.config, (self.bench.config.seed, iteration)
+        chosen = prefer.pairs(records, arm, seed, budget, c.cut)
+
+        def infused(params):
+            found = infused_examples(self.bench, self.source, params, c, seed)
+            return {"infused": found}
+
+        infuse = Stage(
+            "infuse",
+            (lambda params: {}) if arm == REPLAY_ONLY else infused,
+            settings=c.infuse.to_dict(),
+            images=self.source,
+        )
+        stages = (prefer.stage(chosen, arm, self.bench.prompts, c), infuse)
+        return Selection(
+            stages if chosen else (infuse,),
+            kept=len(chosen),
+            budget={"kept": len(chosen)},
+            figures=prefer.figures(chosen),
+        )
+
+    def show(
+        self, records: Sequence[DescriptionRecord], iteration: int, most: int
+    ) -> list[CandidateView]:
+        return [
+            self._view(r, iteration)
+            for kept in (True, False)
+            for r in [r for r in records if r.kept == kept][:most]
+        ]
+
+    def _view(self, r: DescriptionRecord, iteration: int) -> CandidateView:
+        """The clean image, and the corrupted one if there was one."""
+        clean = self.bench.images[r.image][None]
+        drawn = self.draw(r.number, r.image, iteration)
+        seen = corrupt.corrupt(clean, [drawn], self.config.low_side)
+        return CandidateView(
+            f"Pair {r.number}",
+            iteration,
+            r.kept,
+            f"rejected one {r.source}",
+            [*clean] if r.source == INVENTED else [*clean, *seen],
+            [
+                ("chosen", r.chosen.text, r.chosen.faithful),
+                ("rejected", r.rejected.text, r.rejected.faithful),
+            ],
+        )

@@ -1,0 +1,300 @@
+"""Triangular Consistency (arXiv 2510.10487): pairs that survive reconstruction.
+
+                   +-- (image, question) -> answer again   --+
+    image -> pair -+                                         +-> similarity
+                   +-- (image, answer)   -> question again --+
+
+A copy of the model is tuned on labelled items to make pairs and to tell their
+parts again; the model itself learns the labelled items and the pairs whose
+score, sqrt(Sim(Q, Q') * Sim(A, A')), is among the highest of their type.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from vlm_games.data.examples import IMAGE
+from vlm_games.data.images import RenderedSource
+from vlm_games.games.answer import Answer, Asked, answer
+from vlm_games.games.instructions import read_back
+from vlm_games.games.play import Role
+from vlm_games.methods import similarity as similarities
+from vlm_games.methods import triangle_choose as choosing
+from vlm_games.methods import triangle_examples as making
+from vlm_games.methods.method import (
+    REPLAY_ONLY,
+    Selection,
+    Stage,
+    Workbench,
+    count_branches,
+)
+from vlm_games.methods.triangle_record import NOT_READ, PairRecord
+from vlm_games.report.candidates import CandidateView
+
+SIMILARITIES = {
+    "overlap": lambda config: similarities.Overlap(),
+    "sentences": lambda config: similarities.Sentences(config.embedder),
+}
+TYPES = ("stratum", "form")
+
+
+class Triangle:
+    """The method; see `methods.method.Method`."""
+
+    record = PairRecord
+    arms = choosing.ARMS
+    standard = "bottom"
+
+    def __init__(self, bench: Workbench):
+        self.bench = bench
+        self.config = c = bench.config.triangle
+        self.similarity = SIMILARITIES[c.similarity](c)
+        size = bench.model.vision.image_size
+        self.source = RenderedSource("source/replay", c.seeds, size)
+        seed, agree = bench.config.seed, bench.config.recipe.agree
+        self.items = making.seed_items(self.source, (seed, 91), agree)
+
+    def shards(self) -> int:
+        return -(-self.config.images // self.config.shard)
+
+    def warm_up(self, arm: str, iteration: int) -> tuple[Stage, ...]:
+        """Multi-task tuning on labelled items; what is hidden is drawn anew
+        in every iteration."""
+
+        def examples(params):
+            bench = self.bench
+            rng = np.random.default_rng((bench.config.seed, iteration, 92))
+            found = making.tuning_examples(
+                self.items,
+                tuple(self.config.hidden),
+                bench.instructions,
+                bench.prompts,
+                rng,
+            )
+            return {"seed": found}
+
+        stage = Stage(
+            "tune",
+            examples,
+            settings=self.config.tune.to_dict(),
+            images={"seed": self.source},
+        )
+        return (stage,)
+
+    def prepare(self, params, iteration: int) -> np.ndarray:
+        """The images that are asked about, int [images]."""
+        return making.draw_images(
+            len(self.bench.images),
+            self.config.images,
+            self.bench.config.seed,
+            iteration,
+        )
+
+    def candidates(
+        self, params, prepared: np.ndarray, iteration: int, shard: int
+    ) -> list[PairRecord]:
+        c, bench = self.config, self.bench
+        first = shard * c.shard
+        images = prepared[first : first + c.shard].tolist()
+        pixels = np.stack([bench.images[i] for i in images])
+        role = Role(params, bench.engine.encode(params, pixels))
+        said = self._make_pairs(role, iteration, first, len(images))
+        pairs = {
+            i: pair
+            for i, pair in enumerate(map(self._read, said))
+            if pair is not None
+        }
+        again = self._tell_again(role, iteration, first, pairs)
+        told = self._tell(images, pairs, again)
+        return [
+            PairRecord(
+                number=first + i,
+                iteration=iteration,
+                seed=bench.config.seed,
+                image=image,
+                name=bench.images.names[image],
+                said=said[i].text,
+                tokens=said[i].tokens + sum(x.tokens for x in again.get(i, ())),
+                **told.get(i, NOT_READ),
+            )
+            for i, image in enumerate(images)
+        ]
+
+    def _make_pairs(
+        self, role: Role, iteration: int, first: int, count: int
+    ) -> list[Answer]:
+        """What was said when pairs were asked for, per image."""
+        c, bench = self.config, self.bench
+        asked = [
+            Asked(
+                i,
+                making.ask_pair(
+                    bench.instructions,
+                    bench.prompts,
+                    self._draws(iteration, first + i),
+                ),
+                (first + i, 0),
+            )
+            for i in range(count)
+        ]
+        frame = bench.instructions.pair_said.format(question="", answer="")
+        frame = len(bench.tokenizer.encode(frame))
+        limit = c.question_tokens + c.answer_tokens + frame + 1
+        seed = (bench.config.seed, iteration)
+        return self._answer(role, asked, limit, c.temperature, seed)
+
+    def _answer(self, role, asked, limit, temperature=0.0, seed=(0,)):
+        bench = self.bench
+        return answer(
+            bench.engine,
+            bench.tokenizer,
+            role,
+            asked,
+            limit,
+            temperature,
+            seed,
+            rows=self.config.rows,
+        )
+
+    def _draws(self, iteration: int, number: int) -> np.random.Generator:
+        """Which of several instructions a pair is asked for with."""
+        seed = self.bench.config.seed
+        return np.random.default_rng((seed, iteration, 93, number))
+
+    def _read(self, words: Answer) -> tuple[str, str] | None:
+        """(question, answer) of a pair that came to an end by itself."""
+        found = read_back(self.bench.instructions.pair_said, words.text)
+        if found is None or not words.ended or IMAGE in words.text:
+            return None
+        return found["question"], found["answer"]
+
+    def _tell_again(
+        self,
+        role: Role,
+        iteration: int,
+        first: int,
+        pairs: Mapping[int, tuple[str, str]],
+    ) -> dict[int, tuple[Answer, Answer]]:
+        """Per pair, (question, answer) told of the rest; all in one pass."""
+        c, bench = self.config, self.bench
+        asked = []
+        for i, (question, said) in pairs.items():
+            prompt = making.ask_for(
+                said,
+                bench.instructions,
+                bench.prompts,
+                self._draws(iteration, first + i),
+            )
+            asked.append(Asked(i, prompt))
+            asked.append(Asked(i, bench.prompts.ask_describer(question)))
+        limit = max(c.question_tokens, c.answer_tokens)
+        found = iter(self._answer(role, asked, limit))
+        return {i: (next(found), next(found)) for i in pairs}
+
+    def _tell(
+        self,
+        images: Sequence[int],
+        pairs: Mapping[int, tuple[str, str]],
+        again: Mapping[int, tuple[Answer, Answer]],
+    ) -> dict[int, dict]:
+        """What records tell of the pairs that could be read."""
+        forms = [self.form(*pair) for pair in pairs.values()]
+        questions, answers = (
+            [
+                (self._plain(pair[side]), self._plain(again[i][side].text))
+                for i, pair in pairs.items()
+            ]
+            for side in (0, 1)
+        )
+        scored = similarities.compare(
+            self.similarity, forms, questions, answers
+        )
+        return {
+            i: {
+                "question": pair[0],
+                "answer": pair[1],
+                "kind": self._kind(pair, form),
+                "form": form,
+                "question_again": again[i][0].text,
+                "answer_again": again[i][1].text,
+                "similarity_question": found.question,
+                "similarity_answer": found.answer,
+                "score": found.score,
+                "true": self.bench.truth(images[i], *pair),
+            }
+            for (i, pair), form, found in zip(
+                pairs.items(), forms, scored, strict=True
+            )
+        }
+
+    def _kind(self, pair: tuple[str, str], form: str) -> str:
+        """The type within which pairs are ranked."""
+        if self.config.types == "form":
+            return form
+        return self.bench.stratum(*pair).partition("/")[0]
+
+    def form(self, question: str, said: str) -> str:
+        """What is compared of a pair; see `similarity.form_of`."""
+        x = self.bench.instructions
+        marks = [x.option.format(mark=m, option="").strip() for m in x.marks]
+        asking = (*x.describe, *x.careful)
+        long = self.config.long_answer
+        return similarities.form_of(question, said, marks, asking, long)
+
+    def _plain(self, text: str) -> str:
+        """Without instructions that stand in many questions alike."""
+        for words in self.config.fixed:
+            text = text.replace(words, " ")
+        return text
+
+    def tokens_said(self, record: PairRecord) -> int:
+        return record.tokens
+
+    def select(
+        self,
+        records: Sequence[PairRecord],
+        arm: str,
+        iteration: int,
+        budget: Mapping[str, int] | None,
+    ) -> Selection:
+        c, bench = self.config, self.bench
+        pairs = choosing.choose_pairs(
+            records,
+            arm,
+            c,
+            bench,
+            (bench.config.seed, iteration),
+            None if budget is None else budget["kept"],
+        )
+        items = [] if arm == REPLAY_ONLY else self.items
+        examples = {
+            "pair": making.answering(pairs, bench.prompts),
+            "seed": making.answering(items, bench.prompts),
+        }
+        settings = c.learn.to_dict()
+        if arm == choosing.SEEDS_ONLY:
+            settings["rows"]["seed"] += settings["rows"]["pair"]
+        stage = Stage(
+            "learn",
+            lambda params: examples,
+            settings=settings,
+            images={"seed": self.source},
+        )
+        return Selection(
+            (stage,),
+            kept=len(pairs),
+            budget={"kept": len(pairs), **count_branches(examples)},
+            figures=choosing.pair_figures(records, c, bench),
+        )
+
+    def show(
+        self, records: Sequence[PairRecord], iteration: int, most: int
+    ) -> list[CandidateView]:
+        scored = [r for r in records if r.score is not None]
+        best = choosing.share_of_types(scored, self.config, choosing.highest)
+        chosen = {r.number for r in best}
+        return [
+            r.view(self.bench.images[r.image], kept)
+            for kept in (True, False)
+            for r in [r for r in records if (r.number in chosen) == kept][:most]
+        ]
