@@ -49,8 +49,8 @@ def report(plan: Plan, rows: Table, memory_gib: float) -> str:
     lines += ["", *lengths(plan)]
     if config.method != "dialog_games":
         lines.append(
-            f"config.method={config.method!r}: playing and training are counted "
-            "as for dialog games; the method's own prompts and rows are not."
+            f"config.method={config.method!r}: playing and training are "
+            "counted as for dialog games; its own prompts and rows are not."
         )
     lines.append(verdict(rows, memory_gib))
     return "\n".join(lines)
