@@ -3,7 +3,7 @@
     python -m vlm_games.main --config=configs/text_qwen2_vl.py \
         --workdir=/tmp/run
 
-Published (arXiv 2503.16965 v1, as shared/methods.md has it): the base, what a
+Published (arXiv 2503.16965 v1): the base, what a
 record holds, that contexts, depth and the way of asking vary, that training is
 on text alone and the test on images. Not published here, and so ours: every
 number below, LoRA, and the words of the prompts.

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from vlm_games.report import measures, story, summary, svg, tensorboard
+from vlm_games.report.candidates import CandidateView
 from vlm_games.report.html import GameView, render, write_report
 
 HOSTILE = "<script>alert('https://x.test')</script>\"'&"
@@ -248,3 +249,40 @@ def test_time_bars_share_one_scale():
     bars = page(arms).split('class="stack"')[1:]
     widths = [re.findall(r'style="width:([\d.]+)%"', bar) for bar in bars]
     assert widths == [["25.00"], ["75.00", "25.00"]]
+
+
+# Candidates that are no games -------------------------------------------------
+
+
+def candidate(kept=True, text="a red ring", true=None, images=1):
+    pixels = [np.full((8, 8, 3), i, np.uint8) for i in range(images)]
+    lines = [("chosen", text, true)]
+    return CandidateView("Pair 17", 1, kept, "how sure", pixels, lines)
+
+
+def test_candidates_are_shown_as_kept_and_dropped():
+    html = page(games=[candidate(), candidate(kept=False), candidate()])
+    assert '<h2>Kept <span class="count">2 shown' in html
+    assert '<h2>Dropped <span class="count">1 shown' in html
+    assert "Pair 17" in html and "how sure" in html
+
+
+def test_no_text_of_a_candidate_becomes_markup():
+    assert HOSTILE not in page(games=[candidate(text=HOSTILE)])
+
+
+def test_a_candidate_of_text_alone_has_no_picture():
+    html = page(games=[candidate(images=0)])
+    assert "Pair 17" in html and 'class="pictures"' not in html
+
+
+def test_whether_a_line_is_true_is_marked_where_it_is_known():
+    assert 'aria-label="false"' in page(games=[candidate(true=False)])
+    assert 'aria-label="true"' not in page(games=[candidate()])
+
+
+def test_measures_that_were_taken_are_shown_beside_the_headline_ones():
+    arms = {"main": [metrics(0, vqa_choice=30.0), metrics(1, vqa_choice=35.0)]}
+    assert "Multiple choice" in page(arms)
+    assert "choice" in summary.format_table(arms)
+    assert "Multiple choice" not in page()

@@ -46,7 +46,13 @@ def report(plan: Plan, rows: Table, memory_gib: float) -> str:
         line(phase, count, total(found))
         for row in found:
             line(f"  {row.name}", row.count, row.bytes)
-    lines += ["", *lengths(plan), verdict(rows, memory_gib)]
+    lines += ["", *lengths(plan)]
+    if config.method != "dialog_games":
+        lines.append(
+            f"config.method={config.method!r}: playing and training are "
+            "counted as for dialog games; its own prompts and rows are not."
+        )
+    lines.append(verdict(rows, memory_gib))
     return "\n".join(lines)
 
 

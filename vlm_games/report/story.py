@@ -93,7 +93,7 @@ def _against(name: str, control: list[dict], main: list[dict]) -> str:
     )
     return (
         f"The control “{name}” reached {theirs:.1f} % yes/no {at}, {level}: "
-        "against it, this run does not show that the chosen dialogs helped."
+        "against it, this run does not show that the choice helped."
     )
 
 
@@ -106,13 +106,13 @@ def _filter(last: dict) -> list[str]:
     if kept is None or not played:
         return []
     sentence = (
-        f"In the last iteration {kept:,.0f} of {played:,.0f} games "
+        f"In the last iteration {kept:,.0f} of {played:,.0f} candidates "
         f"({100 * kept / played:.0f} %) were kept for training"
     )
     if true_kept is not None and true_dropped is not None:
         sentence += (
             f"; {true_kept:.1f} % of their answers were true, against "
-            f"{true_dropped:.1f} % in the games dropped"
+            f"{true_dropped:.1f} % in those dropped"
         )
     return [sentence + "."]
 
