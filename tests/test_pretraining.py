@@ -235,7 +235,8 @@ def test_records_are_read_back_with_all_their_options(scenes):
 @pytest.mark.usefixtures("quick_compiles")
 def test_training_on_goes_from_the_shipped_base_and_is_read_again(tmp_path):
     c = config_of("scenes_tasks")
-    c.scenes, c.play_steps, c.learning_rate, c.warmup = 40, 1, 1e-6, 0
+    c.scenes, c.text_steps, c.play_steps = 40, 0, 1
+    c.learning_rate, c.warmup = 1e-6, 0
     for kind in ("answer", "probe", "game", "task", "told", "record"):
         c[f"{kind}_rows"] = 1
     train.train(c, str(tmp_path))

@@ -30,7 +30,8 @@ OTHERS = Prompts(
     end="<stop>",
     gap="  ",
     lead=" ",
-    caption="{image} tell",
+    task="{image} please {instruction}",
+    text_task="please {instruction}",
 )
 
 
@@ -111,6 +112,8 @@ def test_no_word_of_the_defaults_is_left_when_all_are_replaced():
     said = " ".join(
         [
             OTHERS.ask_describer("how ?"),
+            OTHERS.instruct("tell"),
+            OTHERS.instruct("tell", image=False),
             OTHERS.open_game(2, "open"),
             OTHERS.hear("red", False),
             OTHERS.hear("red", True),
@@ -119,6 +122,7 @@ def test_no_word_of_the_defaults_is_left_when_all_are_replaced():
     )
     assert " ".join(said.split()) == (
         f"look {IMAGE} they ask how ? you say "
+        f"{IMAGE} please tell please tell "
         f"play with open talk picture 1 {IMAGE} picture 2 {IMAGE} "
         "they say red think they say red decide all | (?) <stop>"
     )

@@ -22,6 +22,7 @@ from vlm_games.games.instructions import (
 )
 from vlm_games.games.prompts import Prompts, prompt_words
 from vlm_games.methods import triangle
+from vlm_games.methods.drawing import draw_images
 from vlm_games.methods.triangle import Triangle
 from vlm_games.methods.triangle_choose import (
     ARMS,
@@ -33,7 +34,6 @@ from vlm_games.methods.triangle_choose import (
 )
 from vlm_games.methods.triangle_examples import (
     HIDDEN,
-    draw_images,
     hide,
     seed_items,
     share_out,
@@ -230,11 +230,11 @@ def test_a_warm_up_is_the_same_when_made_again_and_new_next_time():
 
 
 def test_images_come_again_only_when_all_have_come():
-    found = [draw_images(10, 4, 0, i).tolist() for i in range(1, 6)]
-    together = sum(found, [])
+    found = [draw_images(10, 4, (0, 94), i) for i in range(1, 6)]
+    together = sum(found, ())
     assert sorted(together[:10]) == sorted(together[10:]) == list(range(10))
-    assert found[0] != draw_images(10, 4, 1, 1).tolist()
-    assert len(draw_images(3, 8, 0, 1)) == 8
+    assert found[0] != draw_images(10, 4, (1, 94), 1)
+    assert len(draw_images(3, 8, (0, 94), 1)) == 8
 
 
 def say(text, ended=True):

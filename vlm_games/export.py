@@ -83,18 +83,18 @@ def _export_adapters(folder, config: dict, path, output) -> None:
             "There are no adapters for PEFT: the run trained none "
             "(config.train.lora.rank=0), or its base is of no public family."
         )
+    if config["train"]["start"] == "last" and folder.name != "iter_001":
+        raise ValueError(
+            f"The adapters of {folder.name} belong to the model of the "
+            "iteration before, not to the base: export the whole model, or run "
+            "with config.train.start='base'."
+        )
     trained = sorted(folder.glob("training/*/adapters"))
     if len(trained) != 1:
         raise ValueError(
             f"{folder} holds adapters of {len(trained)} stages of training, "
             "each to the model before it; of one stage alone they can be "
             "exported. Export the whole model."
-        )
-    if config["train"]["start"] == "last" and folder.name != "iter_001":
-        raise ValueError(
-            f"The adapters of {folder.name} belong to the model of the "
-            "iteration before, not to the base: export the whole model, or run "
-            "with config.train.start='base'."
         )
     vlm = load_pretrained(path, config["dtype"])
     fields = dict(config["train"]["lora"])

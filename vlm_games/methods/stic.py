@@ -35,6 +35,7 @@ from vlm_games.methods.descriptions import (
     Description,
     DescriptionRecord,
 )
+from vlm_games.methods.drawing import draw_images
 from vlm_games.methods.infuse import infused_examples
 from vlm_games.methods.method import REPLAY_ONLY, Selection, Stage, Workbench
 from vlm_games.pretraining.examples import pick
@@ -81,20 +82,9 @@ class Stic:
         return ()
 
     def prepare(self, params, iteration: int) -> tuple[int, ...]:
-        """The images of the iteration, one per candidate.
-
-        Iterations go on where the one before ended, so that no image comes
-        again before all were there.
-        """
-        seed, total = self.bench.config.seed, len(self.bench.images)
-        found: list[int] = []
-        start = (iteration - 1) * self.count
-        while len(found) < self.count:
-            epoch, offset = divmod(start + len(found), total)
-            order = np.random.default_rng((seed, epoch, 5)).permutation(total)
-            missing = self.count - len(found)
-            found += order[offset : offset + missing].tolist()
-        return tuple(found)
+        """The images of the iteration, one per candidate."""
+        seed, total = (self.bench.config.seed, 5), len(self.bench.images)
+        return draw_images(total, self.count, seed, iteration)
 
     def draw(self, number: int, image: int, iteration: int) -> Draw:
         """By the candidate's number alone, whatever shard it is in."""

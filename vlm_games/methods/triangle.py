@@ -21,6 +21,7 @@ from vlm_games.games.play import Role
 from vlm_games.methods import similarity as similarities
 from vlm_games.methods import triangle_choose as choosing
 from vlm_games.methods import triangle_examples as making
+from vlm_games.methods.drawing import draw_images
 from vlm_games.methods.method import (
     REPLAY_ONLY,
     Selection,
@@ -81,21 +82,17 @@ class Triangle:
         )
         return (stage,)
 
-    def prepare(self, params, iteration: int) -> np.ndarray:
-        """The images that are asked about, int [images]."""
-        return making.draw_images(
-            len(self.bench.images),
-            self.config.images,
-            self.bench.config.seed,
-            iteration,
-        )
+    def prepare(self, params, iteration: int) -> tuple[int, ...]:
+        """The images that are asked about, one per candidate."""
+        seed, total = (self.bench.config.seed, 94), len(self.bench.images)
+        return draw_images(total, self.config.images, seed, iteration)
 
     def candidates(
-        self, params, prepared: np.ndarray, iteration: int, shard: int
+        self, params, prepared: tuple[int, ...], iteration: int, shard: int
     ) -> list[PairRecord]:
         c, bench = self.config, self.bench
         first = shard * c.shard
-        images = prepared[first : first + c.shard].tolist()
+        images = prepared[first : first + c.shard]
         pixels = np.stack([bench.images[i] for i in images])
         role = Role(params, bench.engine.encode(params, pixels))
         said = self._make_pairs(role, iteration, first, len(images))

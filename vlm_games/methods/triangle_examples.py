@@ -116,18 +116,3 @@ def answering(items: Sequence[Answer], prompts: Prompts) -> list[Example]:
 
 def _one_of(pool: Sequence[str], rng: np.random.Generator) -> str:
     return pool[rng.integers(len(pool))]
-
-
-def draw_images(
-    total: int, count: int, seed: int, iteration: int
-) -> np.ndarray:
-    """Numbers of the images of an iteration, from 1 on; int [count].
-
-    No image comes again, in this iteration or another, before all have come.
-    """
-    start, found = (iteration - 1) * count, []
-    while len(found) < count:
-        round_, offset = divmod(start + len(found), total)
-        order = np.random.default_rng((seed, 94, round_)).permutation(total)
-        found += order[offset : offset + count - len(found)].tolist()
-    return np.array(found)

@@ -31,8 +31,6 @@ from vlm_games.training import step
 from vlm_games.worlds import questions as world
 from vlm_games.worlds.splits import load_split
 
-_CONFIG = config_flags.DEFINE_config_file("config")
-_OUTPUT = flags.DEFINE_string("output", None, "Directory of the model.")
 MODULE = "vlm_games.pretraining.train"
 NUMBERS = [str(n) for n in range(1, 9)]  # images a game may name
 
@@ -209,9 +207,12 @@ def write(output, config, params, tokenizer, c, started) -> None:
 
 def main(argv) -> None:
     del argv
-    train(_CONFIG.value, _OUTPUT.value)
+    train(flags.FLAGS.config, flags.FLAGS.output)
 
 
 if __name__ == "__main__":
+    # Here, as vlm_games.export has a flag of the same name.
+    config_flags.DEFINE_config_file("config", None, "Config file.")
+    flags.DEFINE_string("output", None, "Directory of the model.")
     flags.mark_flags_as_required(["config", "output"])
     app.run(main)
