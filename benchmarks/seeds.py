@@ -10,15 +10,14 @@ is every draw of the loop: sets, games, answers, views, batches.
 """
 
 import json
-import os
 import pathlib
-import subprocess
 import sys
-from concurrent import futures
 
 from absl import app, flags
 
+from vlm_games.data.workdir import Workdir
 from vlm_games.report.intervals import interval
+from vlm_games.side_by_side import run_all
 
 _CONFIG = flags.DEFINE_string("config", None, "Config file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Parent of the runs.")
@@ -39,43 +38,6 @@ MEASURES = (
     "blind_success",
     "cross_success",
 )
-
-
-def run_seed(seed: int, job: int) -> pathlib.Path:
-    """One whole run, on the cores of `job`; returns its workdir."""
-    workdir = pathlib.Path(_WORKDIR.value) / f"seed_{seed}"
-    workdir.mkdir(parents=True, exist_ok=True)
-    cores = sorted(os.sched_getaffinity(0))
-    mine = set(cores[job :: _JOBS.value]) or set(cores)
-    command = [
-        sys.executable,
-        "-m",
-        "vlm_games.main",
-        f"--config={_CONFIG.value}",
-        f"--workdir={workdir}",
-        f"--config.seed={seed}",
-        *[f"--{item}" for item in _SET.value],
-    ]
-    with open(workdir / "log.txt", "ab") as log:
-        subprocess.run(
-            command,
-            check=True,
-            stdout=log,
-            stderr=log,
-            preexec_fn=lambda: os.sched_setaffinity(0, mine),
-        )
-    return workdir
-
-
-def read_arms(workdir: pathlib.Path) -> dict[str, list[dict]]:
-    """Metrics of a run by arm, in order of iteration."""
-    return {
-        arm.name: [
-            json.loads(path.read_text())
-            for path in sorted(arm.glob("iter_*/metrics.json"))
-        ]
-        for arm in sorted((workdir / "arms").iterdir())
-    }
 
 
 def measured(runs, arm: str, measure: str) -> bool:
@@ -140,18 +102,18 @@ def markdown(result: dict) -> str:
 
 def main(argv) -> None:
     del argv
-    with futures.ThreadPoolExecutor(_JOBS.value) as pool:
-        free = list(range(_JOBS.value))
-
-        def work(seed):
-            job = free.pop()
-            try:
-                return run_seed(seed, job)
-            finally:
-                free.append(job)
-
-        workdirs = list(pool.map(work, range(_SEEDS.value)))
-    result = aggregate([read_arms(w) for w in workdirs])
+    root = pathlib.Path(_WORKDIR.value)
+    workdirs = [root / f"seed_{seed}" for seed in range(_SEEDS.value)]
+    flags_of = {
+        workdir: [
+            f"--config={_CONFIG.value}",
+            f"--config.seed={seed}",
+            *[f"--{item}" for item in _SET.value],
+        ]
+        for seed, workdir in enumerate(workdirs)
+    }
+    run_all(flags_of, _JOBS.value)
+    result = aggregate([Workdir(w).metrics_by_arm() for w in workdirs])
     result["command"] = " ".join(["python", *sys.argv])
     print(markdown(result))
     if _JSON.value:

@@ -22,5 +22,4 @@ def get_config() -> ml_collections.ConfigDict:
     c.game.credit = float("-inf")  # every turn of a won game
     c.game.balance = False
     c.train.augment = 0.0
-    c.train.replay_augment = 0.0
     return c

@@ -87,7 +87,6 @@ def get_config() -> ml_collections.ConfigDict:
     c.train.augment = 1.0  # strength of the student's augmentation
     c.train.save_every = 10  # steps
     c.train.replay_images = 1_000  # of the source
-    c.train.replay_augment = 1.0  # strength of its augmentation
     c.train.replay_answers = "own"  # the base's, or labels: the annotators'
     c.train.frozen = ()  # parts that are not trained, as "vision"
     c.train.remat = False  # gradients compute anew what they need: less memory

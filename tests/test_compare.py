@@ -1,11 +1,17 @@
 """Methods beside one another: what the rows, gains and sentences stand for."""
 
 import json
+import os
+import pathlib
 import re
+import runpy
 
 import pytest
 
 from vlm_games.report import comparison
+from vlm_games.side_by_side import RunFailedError, run_all
+
+CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "compare.py"
 
 
 def metrics(iteration, yes_no, **more):
@@ -84,9 +90,7 @@ def test_the_files_hold_all_rows_and_no_markup_of_the_run(tmp_path):
 @pytest.mark.parametrize("entry", ["dialog_games", "stic", "triangle", "text"])
 def test_every_entry_trains_on_as_many_tokens(entry):
     """Rows x tokens x steps of what an entry's stages compute, replay too."""
-    import runpy
-
-    get_config = runpy.run_path("configs/compare.py")["get_config"]
+    get_config = runpy.run_path(str(CONFIG))["get_config"]
     c = get_config(entry)
     lengths, rows = c.train.lengths, c.train.rows
 
@@ -106,3 +110,39 @@ def test_every_entry_trains_on_as_many_tokens(entry):
         "text": c.text.learn.steps * own(c.text.learn),
     }[entry]
     assert total == pytest.approx(331_000, rel=0.01)
+
+
+# Runs side by side ------------------------------------------------------------
+
+
+def program(tmp_path, monkeypatch, body: str):
+    """A program in the place of vlm_games.main."""
+    package = tmp_path / "fake" / "vlm_games"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "main.py").write_text("import os, pathlib, sys\n" + body)
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    # The folder of the tests' own package is no place to look in.
+    monkeypatch.chdir(tmp_path)
+
+
+def test_every_run_has_its_workdir_its_flags_and_its_cores(
+    tmp_path, monkeypatch
+):
+    told = "print(*sys.argv[1:], len(os.sched_getaffinity(0)), sep='\\n')"
+    program(tmp_path, monkeypatch, told)
+    share = max(len(os.sched_getaffinity(0)) // 2, 1)
+    runs = {tmp_path / str(i): [f"--config.seed={i}"] for i in range(3)}
+    run_all(runs, 2)
+    for i, workdir in enumerate(runs):
+        told = (workdir / "log.txt").read_text().splitlines()
+        assert told[:2] == [f"--workdir={workdir}", f"--config.seed={i}"]
+        assert share <= int(told[2]) <= share + 1
+
+
+def test_a_run_that_fails_is_named_with_the_end_of_its_log(
+    tmp_path, monkeypatch
+):
+    program(tmp_path, monkeypatch, "sys.exit('the disk is full')")
+    with pytest.raises(RunFailedError, match="(?s)bad.*status 1.*disk is full"):
+        run_all({tmp_path / "bad": []}, 1)

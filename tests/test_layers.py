@@ -12,6 +12,7 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "vlm_games"
 # lies in its own package.
 FLOORS = (
     ("main", "export", "compare"),
+    ("side_by_side",),
     ("report_run",),
     ("self_improve",),
     ("fine_tune",),

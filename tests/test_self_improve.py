@@ -1,85 +1,13 @@
 """The whole program, as a user starts it: results, kills, bad input."""
 
 import json
-import os
-import pathlib
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import PIL.Image
 import pytest
+from program import finish, kill_when, outcome, start
 
-ROOT = pathlib.Path(__file__).parents[1]
-TINY = [
-    "iterations=1",
-    "play_images=60",
-    "play.slots=16",
-    "play.turns=2",
-    "game.games=48",
-    "game.shard=16",
-    "game.judges=1",
-    "train.steps=6",
-    "train.save_every=2",
-    "train.replay_images=24",
-    "train.rows.describer=4",
-    "train.rows.guesser=1",
-    "train.rows.replay_answer=4",
-    "train.rows.replay_game=1",
-    "eval.target_images=24",
-    "eval.source_images=24",
-    "eval.games=16",
-    "eval.guard_games=8",
-]
 pytestmark = pytest.mark.slow
-
-
-def command(workdir, *settings, config="scenes") -> list[str]:
-    return [
-        sys.executable,
-        "-m",
-        "vlm_games.main",
-        f"--config=configs/{config}.py",
-        f"--workdir={workdir}",
-        *[f"--config.{setting}" for setting in (*TINY, *settings)],
-    ]
-
-
-def start(workdir, cache, *settings, config="scenes") -> subprocess.Popen:
-    # Compiled programs are kept between these runs, which saves minutes.
-    environment = {
-        **os.environ,
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
-    }
-    return subprocess.Popen(
-        command(workdir, *settings, config=config),
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def finish(workdir, cache, *settings, config="scenes") -> str:
-    process = start(workdir, cache, *settings, config=config)
-    output, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, output
-    return output
-
-
-def outcome(workdir) -> dict:
-    """All metrics of a run, but for what the clock decides."""
-    found = {}
-    for path in sorted(pathlib.Path(workdir).glob("arms/*/*/metrics.json")):
-        metrics = json.loads(path.read_text())
-        for name in ("seconds", "phase_seconds"):
-            del metrics[name]
-        found[str(path.relative_to(workdir))] = metrics
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -141,13 +69,7 @@ def test_controls_learn_from_as_much_as_main(undisturbed):
 def test_a_killed_run_resumes_to_the_same_metrics(
     sign, tmp_path, cache, undisturbed
 ):
-    process = start(tmp_path, cache)
-    until = time.time() + 300
-    while not (tmp_path / sign).exists() and time.time() < until:
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    kill_when(start(tmp_path, cache), tmp_path / sign)
     shards = tmp_path.glob("arms/*/*/dialogs/*.jsonl")
     before = {path: path.stat().st_mtime_ns for path in shards}
     finish(tmp_path, cache)

@@ -2,16 +2,12 @@
 
 import dataclasses
 import json
-import os
 import pathlib
 import runpy
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
+from program import finish, kill_when, outcome, start
 
 from vlm_games.data.packing import encode
 from vlm_games.data.schema import RecordError
@@ -338,7 +334,7 @@ def spy(function, found):
 
 # The whole program -----------------------------------------------------------
 
-TINY = [
+SETTINGS = (
     "method=stic",
     "controls=('swapped',)",
     "play_images=40",
@@ -361,46 +357,14 @@ TINY = [
     "eval.source_images=8",
     "eval.games=8",
     "eval.guard_games=0",
-]
-
-
-def start(workdir, cache) -> subprocess.Popen:
-    """The program, as a user starts it."""
-    settings = [f"--config.{setting}" for setting in TINY]
-    return subprocess.Popen(
-        [sys.executable, "-m", "vlm_games.main", f"--config={SCENES}"]
-        + [f"--workdir={workdir}", *settings],
-        cwd=SCENES.parents[1],
-        env={
-            "JAX_COMPILATION_CACHE_DIR": str(cache),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
-            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-            **os.environ,
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def finish(workdir, cache) -> dict:
-    """All metrics of a run, but for what the clock decides."""
-    process = start(workdir, cache)
-    output, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, output
-    found = {}
-    for path in sorted(workdir.glob("arms/*/*/metrics.json")):
-        metrics = json.loads(path.read_text())
-        for name in ("seconds", "phase_seconds"):
-            del metrics[name]
-        found[str(path.relative_to(workdir))] = metrics
-    return found
+)
 
 
 @pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_metrics(tmp_path):
-    cache = tmp_path / "compiled"
-    undisturbed = finish(tmp_path / "undisturbed", cache)
+    cache, workdir = tmp_path / "compiled", tmp_path / "undisturbed"
+    finish(workdir, cache, *SETTINGS)
+    undisturbed = outcome(workdir)
     main = undisturbed["arms/main/iter_001/metrics.json"]
     assert set(main["stages"]) == {"prefer", "infuse"}
     for name in ("reward_chosen", "reward_rejected", "margin", "accuracy"):
@@ -409,12 +373,7 @@ def test_a_killed_run_resumes_to_the_same_metrics(tmp_path):
         "arms/main/iter_001/training/prefer/params",
         "arms/swapped/iter_001/training/prefer/step_2",
     ):
-        process = start(tmp_path / "killed", cache)
-        until = time.time() + 300
-        while not (tmp_path / "killed" / sign).exists():
-            assert process.poll() is None, process.communicate()[0]
-            assert time.time() < until
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    assert finish(tmp_path / "killed", cache) == undisturbed
+        process = start(tmp_path / "killed", cache, *SETTINGS)
+        kill_when(process, tmp_path / "killed" / sign)
+    finish(tmp_path / "killed", cache, *SETTINGS)
+    assert outcome(tmp_path / "killed") == undisturbed

@@ -2,13 +2,11 @@
 
 import json
 import runpy
-import signal
-import time
 
 import jax
 import numpy as np
 import pytest
-from test_self_improve import ROOT, finish, outcome, start
+from program import ROOT, finish, kill_when, outcome, start
 
 from vlm_games.data.workdir import Workdir
 from vlm_games.fine_tune import Course, fine_tune
@@ -144,13 +142,7 @@ def test_a_model_that_writes_nothing_readable_is_told_and_left(undisturbed):
 
 def test_a_killed_run_resumes_to_the_same_metrics(tmp_path, cache, undisturbed):
     prepare(tmp_path)
-    process = start(tmp_path, cache, *SETTINGS)
     sign = tmp_path / "arms/main/iter_001/training/learn/step_4"
-    until = time.time() + 300
-    while not sign.exists() and time.time() < until:
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    kill_when(start(tmp_path, cache, *SETTINGS), sign)
     finish(tmp_path, cache, *SETTINGS)
     assert outcome(tmp_path) == outcome(undisturbed[0])

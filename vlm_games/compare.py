@@ -6,104 +6,21 @@ side by side, each on its share of the cores. W/comparison.json has all rows,
 .md the table, .html the curves.
 """
 
-import json
-import os
 import pathlib
-import queue
-import subprocess
 import sys
-from concurrent import futures
 
 from absl import app, flags, logging
 from ml_collections import config_flags
-from tqdm import tqdm
 
 from vlm_games.data.workdir import Workdir, WorkdirError
 from vlm_games.report import comparison
+from vlm_games.side_by_side import RunFailedError, run_all
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "What to compare.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of all runs.")
 _SET = flags.DEFINE_multi_string(
     "set", [], "A field of every run: --set=config.train.steps=10."
 )
-
-
-class RunFailedError(RuntimeError):
-    """A run ended before its time; the message has the end of its log."""
-
-
-def run_one(
-    path: str, entry: str, seed: int, workdir: pathlib.Path, cores: set[int]
-) -> None:
-    """One whole run, on these cores.
-
-    Raises:
-      RunFailedError: it failed; started again it resumes.
-    """
-    workdir.mkdir(parents=True, exist_ok=True)
-    log = workdir / "log.txt"
-    command = [
-        *(sys.executable, "-m", "vlm_games.main"),
-        f"--config={path}:{entry}",
-        f"--workdir={workdir}",
-        f"--config.seed={seed}",
-        *[f"--{item}" for item in _SET.value],
-    ]
-    with open(log, "ab") as file:
-        done = subprocess.run(
-            command,
-            stdout=file,
-            stderr=file,
-            # A run's threads may use its share of the cores, and no more.
-            preexec_fn=lambda: os.sched_setaffinity(0, cores),
-        )
-    if done.returncode:
-        end = log.read_text(errors="replace")[-2000:]
-        raise RunFailedError(
-            f"{entry}, seed {seed} ended with status {done.returncode}; the "
-            f"same command goes on from there. The end of {log}:\n{end}"
-        )
-
-
-def run_all(path: str, config, root: pathlib.Path) -> None:
-    """All runs that are not finished, `config.jobs` at a time."""
-    cores, jobs = sorted(os.sched_getaffinity(0)), config.jobs
-    shares: queue.SimpleQueue[set[int]] = queue.SimpleQueue()
-    for job in range(jobs):
-        shares.put(set(cores[job::jobs]) or set(cores))
-
-    def work(entry: str, seed: int) -> None:
-        mine = shares.get()
-        try:
-            run_one(path, entry, seed, root / entry / f"seed_{seed}", mine)
-        finally:
-            shares.put(mine)
-
-    wanted = [(e, s) for s in range(config.seeds) for e in config.entries]
-    with futures.ThreadPoolExecutor(jobs) as pool:
-        running = [pool.submit(work, *one) for one in wanted]
-        bar = tqdm(
-            futures.as_completed(running),
-            total=len(wanted),
-            desc="runs",
-            file=sys.stderr,
-        )
-        for done in bar:
-            if error := done.exception():
-                pool.shutdown(cancel_futures=True)
-                raise error
-
-
-def read_run(workdir: pathlib.Path) -> dict[str, list[dict]]:
-    """Metrics of a run by arm, main first, in order of iteration."""
-    arms = sorted((workdir / "arms").iterdir(), key=lambda a: a.name != "main")
-    return {
-        arm.name: [
-            json.loads(path.read_text())
-            for path in sorted(arm.glob("iter_*/metrics.json"))
-        ]
-        for arm in arms
-    }
 
 
 def main(argv) -> None:
@@ -115,11 +32,23 @@ def main(argv) -> None:
     path = config_flags.get_config_filename(flags.FLAGS["config"])
     try:
         Workdir(root).claim(config.to_dict() | {"set": list(_SET.value)})
-        run_all(path, config, root)
+        seeds = range(config.seeds)
+        run_all(
+            {
+                root / entry / f"seed_{seed}": [
+                    f"--config={path}:{entry}",
+                    f"--config.seed={seed}",
+                    *[f"--{item}" for item in _SET.value],
+                ]
+                for seed in seeds
+                for entry in config.entries
+            },
+            config.jobs,
+        )
         runs = {
             entry: [
-                read_run(root / entry / f"seed_{seed}")
-                for seed in range(config.seeds)
+                Workdir(root / entry / f"seed_{seed}").metrics_by_arm()
+                for seed in seeds
             ]
             for entry in config.entries
         }

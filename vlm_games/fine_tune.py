@@ -81,16 +81,17 @@ def train_stage(
     stage: Stage,
 ):
     """One stage, from wherever it was left; returns params."""
-    c, bench = trainer.settings(stage), run.bench
+    recipe, bench = trainer.recipe(stage), run.bench
     examples = stage.examples(params)
     if stage.objective == "preference":
         examples = with_reference(run, params, stage, examples)
     replay = trainer.replay if stage.replay else ()
-    streams = make_streams(c, stage, examples, bench.images, replay)
+    streams = make_streams(
+        recipe.settings, stage, examples, bench.images, replay
+    )
     if not streams:
         logging.warning("%s: nothing to learn from", course.name)
         return params
-    recipe = trainer.recipe(stage, streams)
     # Stages have draws of their own, and so has a warm-up.
     own = number + 100 * (course.phase == "warm_up")
     seed = (run.config.seed, course.iteration, *([own] if own else []))
@@ -193,7 +194,7 @@ def stage_figures(run: Run, arm: str, iteration: int) -> dict:
     what the loss says of its last step."""
     folder = run.workdir.iteration(arm, iteration)
     stages = {
-        f"{path.parent.name}": json.loads(path.read_text())
+        path.parent.name: json.loads(path.read_text())
         for phase in ("warm_up", "training")
         for path in sorted((folder / phase).glob("*/figures.json"))
     }

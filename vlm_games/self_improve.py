@@ -16,7 +16,7 @@ import time
 
 from vlm_games.evaluation.measure import measure
 from vlm_games.fine_tune import Course, fine_tune, stage_figures, tidy
-from vlm_games.methods.method import MAIN, REPLAY_ONLY, Method, Selection
+from vlm_games.methods.method import MAIN, Method, Selection
 from vlm_games.methods.registry import METHODS, arms_of
 from vlm_games.trainer import Trainer
 from vlm_games.training import checkpoint
@@ -121,9 +121,9 @@ def play(run: Run, shared: Learner, arm: str, iteration: int, params) -> list:
     In the first iteration every arm's model is the base, so that controls
     take main's candidates.
     """
-    if arm == REPLAY_ONLY:
-        return []
     method, workdir = shared.method, run.workdir
+    if arm in method.idle:
+        return []
     owner = MAIN if iteration == 1 else arm
     records, said, prepared = [], 0, None
     for shard in range(method.shards()):

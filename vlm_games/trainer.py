@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import ml_collections
 import optax
@@ -42,21 +42,16 @@ class Trainer:
         """The source's streams."""
         return make_replay(self._run)
 
-    def settings(self, stage: Stage) -> ml_collections.ConfigDict:
-        """`config.train` with the stage's own settings."""
+    def recipe(self, stage: Stage) -> Recipe:
+        """How the stage is trained; the same for all stages like it."""
         c = ml_collections.ConfigDict(self._run.config.train.to_dict())
         c.update(ml_collections.ConfigDict(stage.settings))
-        return c
-
-    def recipe(self, stage: Stage, streams: Sequence[feed.Stream]) -> Recipe:
-        """How the stage is trained; the same for all stages like it."""
-        c, views = self.settings(stage), tuple(s.augment for s in streams)
-        kind = stage.objective, c.to_json(sort_keys=True), views
+        kind = stage.objective, c.to_json(sort_keys=True)
         if kind not in self._recipes:
-            self._recipes[kind] = self._make(stage.objective, c, views)
+            self._recipes[kind] = self._make(stage.objective, c)
         return self._recipes[kind]
 
-    def _make(self, objective: str, c, views: tuple[float, ...]) -> Recipe:
+    def _make(self, objective: str, c) -> Recipe:
         bench = self._run.bench
         optimizer = step.make_optimizer(
             step.OptimizerConfig(
@@ -74,7 +69,7 @@ class Trainer:
             dataclasses.replace(bench.model, remat=c.remat),
             optimizer,
             bench.mesh,
-            [AugmentConfig(strength=strength) for strength in views],
+            AugmentConfig(strength=c.augment),
             assemble=trainable.assemble,
             loss=loss,
         )
@@ -90,23 +85,19 @@ def make_streams(c, stage: Stage, examples: Examples, images, replay):
             several,
             stage.images_of(name, images),
             len(several[0].images),
-            c.augment,
         )
         for name, several in examples.items()
         if several and c.rows[name]
     ]
     return found + [
-        stream(c, r.name, r.examples, r.images, r.per_row, c.replay_augment)
+        stream(c, r.name, r.examples, r.images, r.per_row)
         for r in replay
         if c.rows[r.name]
     ]
 
 
-def stream(
-    c, name: str, examples, images, per_row: int, augment: float
-) -> feed.Stream:
+def stream(c, name: str, examples, images, per_row: int) -> feed.Stream:
     """A stream by `config.train`; a row holds at most `per_row` images."""
     rows = c.rows[name]
     shape = BatchShape(rows, c.lengths[name], rows * per_row)
-    images = images if per_row else None
-    return feed.Stream(name, examples, images, shape, augment)
+    return feed.Stream(name, examples, images if per_row else None, shape)

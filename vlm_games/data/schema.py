@@ -17,8 +17,7 @@ class RecordError(ValueError):
 class Record:
     """A frozen dataclass that goes to disk as one line of JSON.
 
-    A subclass gives a check for every field in `CHECKS`; what a filter says of
-    it is its field `kept`.
+    A subclass gives a check for every field in `CHECKS`, or its own `check`.
     """
 
     CHECKS: ClassVar[Mapping[str, Check]]

@@ -82,6 +82,17 @@ class Workdir:
             return None
         return json.loads(path.read_text())
 
+    def metrics_by_arm(self) -> dict[str, list[dict]]:
+        """Of all that is done, main first, in order of iteration."""
+        arms = (self.root / "arms").iterdir()
+        return {
+            arm.name: [
+                json.loads(path.read_text())
+                for path in sorted(arm.glob("iter_*/metrics.json"))
+            ]
+            for arm in sorted(arms, key=lambda a: (a.name != "main", a.name))
+        }
+
     def write_metrics(self, arm: str, iteration: int, metrics: dict) -> None:
         """Marks an iteration as done."""
         folder = self.iteration(arm, iteration)

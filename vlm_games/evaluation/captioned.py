@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from vlm_games.data.tokenizer import Tokenizer
 from vlm_games.evaluation.choices import Choice, choice_accuracy
-from vlm_games.evaluation.descriptions import describe
 from vlm_games.games.instructions import Instructions
 from vlm_games.games.play import Role
 from vlm_games.games.prompts import Prompts
@@ -24,27 +23,28 @@ def captioned_accuracy(
     role: Role,
     items: Sequence[Choice],
     seed: int,
-    limit: int = 40,
-    descriptions: Sequence[str] | None = None,
+    descriptions: Sequence[str],
 ) -> dict:
     """Asks every item about the model's own description of its image.
 
     Args:
       items: as for `choice_accuracy`, whose options are in the same orders
         for the same `seed`, so that the two compare item by item.
-      limit: most tokens of a description.
-      descriptions: of all images, if they are at hand; else they are made.
+      descriptions: of all images, see `evaluation.descriptions.describe`.
 
     Returns:
       captioned_choice, captioned_unparsed, captioned_unscored: as `choice`,
       `choice_unparsed` and `choice_unscored` of `choices.score`.
     """
-    spoken = engine, tokenizer, prompts, instructions, role
-    if descriptions is None:
-        images = 1 + max((item.image for item in items), default=-1)
-        descriptions = describe(*spoken, images, limit)
     found = choice_accuracy(
-        *spoken, items, seed, [descriptions[item.image] for item in items]
+        engine,
+        tokenizer,
+        prompts,
+        instructions,
+        role,
+        items,
+        seed,
+        [descriptions[item.image] for item in items],
     )
     return {
         f"captioned_{name.removeprefix('choice_')}": value

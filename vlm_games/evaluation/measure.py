@@ -172,7 +172,7 @@ def measure_described(
             role,
             held_out.choices,
             held_out.seed,
-            descriptions=texts,
+            texts,
         )
     return {
         "vqa_described_yes_no": found["yes_no"],

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -13,6 +12,7 @@ from vlm_games.data.examples import Example, read
 from vlm_games.data.packing import encode
 from vlm_games.data.tokenizer import Tokenizer
 from vlm_games.games.play import KEEP_ALL, Role
+from vlm_games.models.vlm import no_image_tokens
 from vlm_games.sampling.engine import Engine, Sampling, bucket, pad
 
 ROWS = 128  # prompts at a time, on each device, if nothing else is said
@@ -48,11 +48,10 @@ class Answer:
 
 
 def without_images(engine: Engine, params) -> Role:
-    """Who answers prompts about no image; prompts about one would see zeros."""
-    shape = engine.config.tokens_per_image, engine.config.image_token_width
-    zeros = jnp.zeros(shape, engine.config.compute_dtype)
+    """Who answers prompts about no image."""
     whole = NamedSharding(engine.mesh, P())
-    return Role(params, jax.device_put(zeros, whole))
+    nothing = jax.device_put(no_image_tokens(engine.config), whole)
+    return Role(params, nothing)
 
 
 def answer(

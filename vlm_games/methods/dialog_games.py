@@ -22,7 +22,13 @@ from vlm_games.games.play import Role
 from vlm_games.games.protocol import GameSpec, PlayedGame
 from vlm_games.games.questionnaire import play_list
 from vlm_games.methods import choose
-from vlm_games.methods.method import Selection, Stage, Workbench, fold
+from vlm_games.methods.method import (
+    REPLAY_ONLY,
+    Selection,
+    Stage,
+    Workbench,
+    fold,
+)
 from vlm_games.report.gallery import GameView
 
 _view = jax.jit(augment, static_argnums=2)
@@ -50,6 +56,7 @@ class DialogGames:
     record = GameRecord
     arms = choose.ARMS
     standard = "unfiltered"
+    idle = (REPLAY_ONLY,)
 
     def __init__(self, bench: Workbench):
         self.bench = bench

@@ -128,11 +128,13 @@ class Method(Protocol):
       record: class of the candidates.
       arms: what may stand in `config.controls`.
       standard: the arm that "standard" there stands for.
+      idle: arms that learn from no candidates, for which none are made.
     """
 
     record: type[Record]
     arms: tuple[str, ...]
     standard: str
+    idle: tuple[str, ...]
 
     def shards(self) -> int:
         """How many shards of candidates an iteration has."""

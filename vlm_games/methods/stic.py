@@ -48,6 +48,7 @@ class Stic:
     record = DescriptionRecord
     arms = prefer.ARMS
     standard = prefer.SWAPPED
+    idle = (REPLAY_ONLY,)
 
     def __init__(self, bench: Workbench):
         """Raises ValueError if `config.stic` corrupts nothing."""

@@ -18,7 +18,13 @@ from absl import logging
 from vlm_games.games.answer import Answer, Asked, answer, without_images
 from vlm_games.games.play import Role
 from vlm_games.methods import text_examples
-from vlm_games.methods.method import MAIN, Selection, Stage, Workbench
+from vlm_games.methods.method import (
+    MAIN,
+    REPLAY_ONLY,
+    Selection,
+    Stage,
+    Workbench,
+)
 from vlm_games.methods.text_records import (
     UNFINISHED,
     UNREADABLE,
@@ -38,6 +44,7 @@ class TextOnly:
     record = SituationRecord
     arms = text_examples.ARMS
     standard = text_examples.PERMUTED
+    idle = (REPLAY_ONLY,)
 
     def __init__(self, bench: Workbench):
         """Raises ValueError for options or lengths that cannot be."""

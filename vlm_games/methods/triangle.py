@@ -45,6 +45,7 @@ class Triangle:
     record = PairRecord
     arms = choosing.ARMS
     standard = "bottom"
+    idle = (choosing.SEEDS_ONLY, REPLAY_ONLY)
 
     def __init__(self, bench: Workbench):
         self.bench = bench

@@ -94,18 +94,19 @@ def verdicts(
     return told
 
 
-def table(found: Sequence[dict]) -> str:
-    """Gains after the last round, and what they cost, as Markdown."""
+def cells_of(found: Sequence[dict]) -> list[list[str]]:
+    """A table of gains after the last round, and what they cost: its head,
+    the base, then one line per arm of a method."""
     taken = [
         m
         for m in measures.MEASURES + measures.OPTIONAL
         if any(r[m.key] is not None for r in found)
     ]
     head = ["method", "arm", *(m.short for m in taken), *COSTS.values()]
-    lines = [_line(head), _line(["---"] * len(head))]
+    lines = [head]
     base = next(r for r in found if not r["round"])
     cells = [measures.plain(base[m.key]) for m in taken]
-    lines.append(_line(["base", "", *cells, "", "", ""]))
+    lines.append(["base", "", *cells, "", "", ""])
     for method, arm in dict.fromkeys((r["method"], r["arm"]) for r in found):
         cells = []
         for m in taken:
@@ -120,16 +121,18 @@ def table(found: Sequence[dict]) -> str:
             own = [v for v in own if v is not None]
             mean = sum(own) / len(own) if own else None
             cells.append(measures.plain(mean, 0))
-        lines.append(_line([method, arm, *cells]))
-    return "\n".join(lines) + "\n"
+        lines.append([method, arm, *cells])
+    return lines
+
+
+def markdown(cells: Sequence[Sequence[str]]) -> str:
+    """A table whose first line is its head."""
+    head, *lines = ("| " + " | ".join(line) + " |" for line in cells)
+    return "\n".join([head, "|---" * len(cells[0]) + "|", *lines]) + "\n"
 
 
 def _gain(found: dict) -> str:
     return f"{found['mean']:+.1f} ± {found['half_width']:.1f}"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def charts(found: Sequence[dict]) -> list[tuple[str, Markup]]:
@@ -167,9 +170,8 @@ def write(
 ) -> str:
     """Writes comparison.json, .md and .html; returns the table and verdicts."""
     folder, found = pathlib.Path(folder), rows(runs)
-    text = (
-        table(found) + "\n" + "\n".join(map(_tell, verdicts(found, made_for)))
-    )
+    cells, told = cells_of(found), [_tell(v) for v in verdicts(found, made_for)]
+    text = markdown(cells) + "\n" + "\n".join(told)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), autoescape=True
     )
@@ -178,12 +180,8 @@ def write(
         css=Markup((HERE / "report.css").read_text(encoding="utf-8")),
         charts=charts(found),
         legend=[(name, svg.legend_key(i)) for i, name in enumerate(methods)],
-        table=[
-            [cell.strip() for cell in line.strip("|").split("|")]
-            for line in table(found).splitlines()
-            if not line.startswith("| ---")
-        ],
-        verdicts=[_tell(v) for v in verdicts(found, made_for)],
+        table=cells,
+        verdicts=told,
         command=command,
     )
     for name, content in [

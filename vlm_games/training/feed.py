@@ -25,14 +25,12 @@ class Stream:
       images: the bank: anything that gives uint8 [H, W, 3] by index. None for
         text alone; `shape.images` is then 0.
       shape: of the micro-batch on one shard.
-      augment: strength of the images' augmentation.
     """
 
     name: str
     examples: Sequence[Example]
     images: Sequence[np.ndarray] | None
     shape: BatchShape
-    augment: float = 0.0
 
 
 def draw(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -96,7 +96,7 @@ def make_train_step(
     config: VLMConfig,
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
-    augmentation: AugmentConfig | Sequence[AugmentConfig],
+    augmentation: AugmentConfig,
     assemble: Callable = lambda frozen, trained: trained,
     loss: Callable = losses.cross_entropy,
 ):
@@ -108,9 +108,6 @@ def make_train_step(
     count within the shard. `metrics` has float32 `loss`, `grad_norm` and what
     else the loss totals, such as `accuracy`: all of them means over the
     weight of the whole update. The state is donated.
-
-    Images are augmented, all alike or, where there are several
-    `augmentation`s, those of each micro-batch by its own.
 
     `assemble` makes the model's params of `frozen`, which gets no gradient and
     no optimizer memory, and of what is trained; by default all is trained and
@@ -127,12 +124,8 @@ def make_train_step(
         """Per shard of the batch: local sums, then one psum over DATA."""
         key = jax.random.fold_in(key, jax.lax.axis_index(DATA))
         total = None
-        views = augmentation
-        if isinstance(views, AugmentConfig):
-            views = [views] * len(batches)
-        fed = zip(batches, pixels, views, strict=True)
-        for i, (batch, images, view) in enumerate(fed):
-            images = augment(jax.random.fold_in(key, i), images, view)
+        for i, (batch, images) in enumerate(zip(batches, pixels, strict=True)):
+            images = augment(jax.random.fold_in(key, i), images, augmentation)
             part = jax.value_and_grad(loss_of, has_aux=True)(
                 trained, frozen, batch, images
             )
