@@ -26,7 +26,6 @@ from vlm_games.games.play import Role
 from vlm_games.models.mesh import make_mesh
 from vlm_games.sampling.engine import Engine
 from vlm_games.worlds import questions as world
-from vlm_games.worlds.scenes import Scene, SceneObject
 
 _BASE = flags.DEFINE_string("base", "", "As config.base.")
 _SPLIT = flags.DEFINE_string("split", "target/validation", "Of the scenes.")
@@ -38,19 +37,6 @@ OPTIONS = 4
 def percent(found) -> float | None:
     """Mean of truths."""
     return round(100 * float(np.mean(found)), 1) if len(found) else None
-
-
-def scene_of(text: str) -> Scene | None:
-    """The scene that a caption describes, or None if it is none."""
-    objects = []
-    for part in world.things_said(text):
-        words = part.split()
-        if len(words) != 7:
-            return None
-        _, size, color, shape, _, _, place = words
-        objects.append(SceneObject(shape, color, size, place, 0.0, 0.0))
-    scene = Scene(tuple(objects))
-    return scene if scene.objects and world.caption(scene) == text else None
 
 
 def is_true(question: str, answered: str, scene) -> bool:
@@ -117,7 +103,7 @@ def records(say, words, count: int) -> dict:
     template = spoken.situation_with(OPTIONS)
     legal, right, grounded = [], [], []
     for fields in [read_back(template, text) for text in texts]:
-        scene = scene_of(fields["situation"]) if fields else None
+        scene = world.read_caption(fields["situation"]) if fields else None
         legal.append(
             scene is not None
             and fields["question"] in world.BY_TEXT

@@ -31,7 +31,7 @@ from vlm_games.games.protocol import (
     GameSpec,
     PlayedGame,
 )
-from vlm_games.sampling.engine import ROOM, Engine, Sampling, pad, round_up
+from vlm_games.sampling.engine import Engine, Sampling, first_room, pad
 from vlm_games.sampling.session import Truncation
 
 KEEP_ALL = 1 << 30
@@ -133,11 +133,9 @@ class Table:
         truncation = Truncation(self.settings.top_k, self.settings.top_p)
         sampling = Sampling(self._forbidden, seed, truncation)
         most, describer_room = self._capacity
-        guesser_room = round_up(self._opening_length, ROOM)
-        if most <= 2 * ROOM:  # little enough not to compile two sizes for it
-            guesser_room = most
+        guesser_room = first_room(self._opening_length, most)
         sessions = [
-            self.engine.init(rows, min(guesser_room, most)),
+            self.engine.init(rows, guesser_room),
             self.engine.init(rows, describer_room),
         ]
         seats: list[Seat | None] = [None] * rows
@@ -268,7 +266,7 @@ class Table:
                 if ended is not None:
                     yield ended
                     seats[row] = None
-                elif seats[row].spec.script is not None:
+                else:
                     self._read_out(seats[row], move)
 
     def _guesser_speaks(self, guesser, sessions, seats, sampling, active, stop):

@@ -45,6 +45,13 @@ def round_up(length: int, multiple: int) -> int:
     return -(-length // multiple) * multiple
 
 
+def first_room(need: int, most: int) -> int:
+    """Room of a row that begins with `need` tokens and may have `most`."""
+    if most <= 2 * ROOM:  # little enough not to compile two sizes for it
+        return most
+    return min(round_up(need, ROOM), most)
+
+
 def pad(
     rows: Sequence[Sequence[int]], least: int = 0, usual: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:

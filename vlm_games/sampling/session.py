@@ -111,7 +111,7 @@ def read(
         tokens_BxL,
         new_B,
         jnp.full(tokens_BxL.shape, -1, jnp.int32),
-        jnp.zeros((1, config.image_token_width), config.compute_dtype),
+        vlm.no_image_tokens(config),
         last_only=True,
     )
     logits = vlm.unembed(config, params, hidden[:, 0])
