@@ -40,7 +40,11 @@ def get_config() -> ml_collections.ConfigDict:
     c.profile = ()
 
     c.mesh = ml_collections.ConfigDict()  # see models.mesh
-    c.mesh.tensor = 1  # devices that share a model
+    c.mesh.fsdp = 1  # devices that share the state of a model in training
+    c.mesh.tensor = 1  # devices that share every large param
+    # Devices of a host that hold a model together while it plays: 1 for a whole
+    # model on each; 0 for as many as mesh.tensor.
+    c.mesh.play = 0
 
     c.play = ml_collections.ConfigDict()  # see games.protocol.GameSettings
     c.play.turns = 4

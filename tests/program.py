@@ -31,13 +31,20 @@ TINY = (
 )
 
 
-def start(workdir, cache, *settings, config="scenes") -> subprocess.Popen:
-    """The program with TINY and, over these, other settings."""
+def start(
+    workdir, cache, *settings, config="scenes", devices=None, flags=()
+) -> subprocess.Popen:
+    """The program with TINY and, over these, other settings.
+
+    Args:
+      devices: virtual ones of the process. flags: of the program.
+    """
     command = [
         *(sys.executable, "-m", "vlm_games.main"),
         f"--config=configs/{config}.py",
         f"--workdir={workdir}",
         *[f"--config.{setting}" for setting in (*TINY, *settings)],
+        *flags,
     ]
     # Compiled programs are kept between these runs, which saves minutes.
     environment = {
@@ -45,6 +52,8 @@ def start(workdir, cache, *settings, config="scenes") -> subprocess.Popen:
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
     }
+    if devices:
+        environment["JAX_NUM_CPU_DEVICES"] = str(devices)
     return subprocess.Popen(
         command,
         cwd=ROOT,

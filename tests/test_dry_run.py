@@ -100,7 +100,9 @@ def test_split_params_and_caches_take_their_share(config, params):
         leaves = jax.tree.leaves(tree)
         return sum(x.addressable_shards[0].data.nbytes for x in leaves)
 
-    assert memory.tree_bytes(params, 2) == on_one(place(mesh, params))
+    assert memory.tree_bytes(params, {"tensor": 2}) == on_one(
+        place(mesh, params)
+    )
     session = Engine(config, mesh).init(12, 40)
     assert memory.session_bytes(config, 3, 40, 2) == on_one(session)
 

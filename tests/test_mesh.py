@@ -23,10 +23,12 @@ KERNEL = "decoder.block_0.mlp.up.kernel"
 
 
 def test_a_mesh_holds_the_devices_asked_for():
-    assert meshes.make_mesh().shape == {"data": 8, "tensor": 1}
-    assert meshes.make_mesh(tensor=4).shape == {"data": 2, "tensor": 4}
+    whole = {"data": 8, "fsdp": 1, "tensor": 1}
+    assert meshes.make_mesh().shape == whole
+    several = meshes.make_mesh(fsdp=2, tensor=2)
+    assert several.shape == {"data": 2, "fsdp": 2, "tensor": 2}
     one = meshes.make_mesh(jax.devices()[:1])
-    assert one.shape == {"data": 1, "tensor": 1}
+    assert one.shape == {"data": 1, "fsdp": 1, "tensor": 1}
     assert meshes.place(one, jnp.ones(3)).devices() == {jax.devices()[0]}
 
 
@@ -34,17 +36,35 @@ def test_a_mesh_holds_the_devices_asked_for():
 def test_devices_that_do_not_come_out_even_are_an_error(tensor):
     with pytest.raises(ValueError, match=f"config.mesh.tensor={tensor}: 8"):
         meshes.make_mesh(tensor=tensor)
+    with pytest.raises(ValueError, match=f"config.mesh.fsdp={tensor}, "):
+        meshes.make_mesh(fsdp=tensor)
+
+
+def test_models_play_on_a_mesh_without_fsdp():
+    mesh = meshes.make_mesh(fsdp=2, tensor=2)
+    for together, size in {0: 2, 1: 1, 8: 8}.items():
+        found = meshes.play_mesh(mesh, together)
+        assert found.shape == {"data": 8 // size, "fsdp": 1, "tensor": size}
+        assert list(found.devices.flat) == list(mesh.devices.flat)
+    with pytest.raises(ValueError, match="config.mesh.play=3 .*the 8 devices"):
+        meshes.play_mesh(mesh, 3)
 
 
 def test_a_param_that_does_not_split_is_named():
-    assert meshes.param_spec(KERNEL, (32, 48), 4) == P(None, "tensor")
-    assert meshes.param_spec(KERNEL, (32, 48), 1) == P()
+    def spec(shape, **sizes):
+        return meshes.param_spec(KERNEL, shape, sizes)
+
+    assert spec((32, 48), tensor=4) == P(None, "tensor")
+    assert spec((32, 48), tensor=4, fsdp=2) == P("fsdp", "tensor")
+    assert spec((32, 48), tensor=1) == spec((32, 48)) == P()
     with pytest.raises(ValueError, match=f"{KERNEL} of shape .32, 50. .*of 50"):
-        meshes.param_spec(KERNEL, (32, 50), 4)
+        spec((32, 50), tensor=4)
+    with pytest.raises(ValueError, match="config.mesh.fsdp.* divisor of 32"):
+        spec((32, 48), fsdp=3)
 
 
 def test_every_large_param_is_split_and_so_is_its_optimizer_state(params):
-    mesh = meshes.make_mesh(tensor=2)
+    mesh = meshes.make_mesh(fsdp=2, tensor=2)
     optimizer = optax.adamw(1e-3)
     state = init_state(params, optimizer, mesh)
     for tree in (state.params, state.opt_state[0].mu, state.opt_state[0].nu):
@@ -52,7 +72,7 @@ def test_every_large_param_is_split_and_so_is_its_optimizer_state(params):
             if x.ndim > 1 and path[-1].key != "position":
                 shard = x.addressable_shards[0].data
                 whole = path[-2].key == "patches"
-                assert shard.size == x.size // (1 if whole else 2), path
+                assert shard.size == x.size // (2 if whole else 4), path
 
 
 def one_batch(length: int, shards: int):
@@ -72,7 +92,8 @@ def one_batch(length: int, shards: int):
 
 
 def test_a_step_keeps_the_layout_and_compiles_once(config, params):
-    mesh, optimizer = meshes.make_mesh(tensor=2), optax.adamw(1e-3)
+    mesh = meshes.make_mesh(fsdp=2, tensor=2)
+    optimizer = optax.adamw(1e-3)
     step = make_train_step(config, optimizer, mesh, AugmentConfig(strength=0.0))
     state = init_state(params, optimizer, mesh)
     layout = jax.tree.map(lambda x: x.sharding, state)

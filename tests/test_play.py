@@ -9,6 +9,7 @@ import dataclasses
 import types
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -17,7 +18,7 @@ from vlm_games.games.play import Role, Table
 from vlm_games.games.prompts import Move, Prompts
 from vlm_games.games.protocol import GameSettings, GameSpec
 from vlm_games.methods import choose
-from vlm_games.models.mesh import make_mesh, place
+from vlm_games.models.mesh import make_mesh, place, play_mesh
 from vlm_games.sampling.engine import Engine, Sampling
 from vlm_games.worlds.splits import load_split
 
@@ -98,10 +99,15 @@ def seat_players(base, pixels):
     """Makes the players on so many devices."""
     config, params, tokenizer = base
 
-    def make(devices: int) -> Players:
-        mesh = make_mesh(jax.devices()[:devices])
-        engine = RecordingEngine(config, mesh)
-        params_there = place(mesh, params)
+    def make(devices: int, mesh=None) -> Players:
+        mesh = mesh or make_mesh(jax.devices()[:devices])
+        # 71 words do not split; a model may have more than are said.
+        wide = dataclasses.replace(config, vocab_size=72)
+        table = params["embed"]["embedding"]
+        table = jnp.pad(table, ((0, 1), (0, 0)))
+        engine = RecordingEngine(wide, mesh)
+        params_there = params | {"embed": {"embedding": table}}
+        params_there = place(mesh, params_there)
         tokens = engine.encode(params_there, pixels, chunk=IMAGES)
         return Players(engine, tokenizer, Role(params_there, tokens))
 
@@ -201,6 +207,18 @@ def test_greedy_games_are_the_same_on_one_and_on_eight_devices(
 ):
     alone = seat_players(1).play(specs[:8], slots=4, **GREEDY)
     assert_same(alone, greedy)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("axes", [(4, 1, 0), (2, 2, 0), (4, 1, 2)])
+def test_greedy_games_are_the_same_on_any_mesh(
+    seat_players, specs, greedy, axes
+):
+    fsdp, tensor, together = axes
+    mesh = play_mesh(make_mesh(fsdp=fsdp, tensor=tensor), together)
+    assert mesh.shape["tensor"] == (together or tensor)
+    found = seat_players(8, mesh).play(specs[:8], **GREEDY)
+    assert_same(found, greedy)
 
 
 def test_nothing_compiles_once_games_were_played(players, specs, sampled):

@@ -17,9 +17,16 @@ import jax
 import numpy as np
 from absl import logging
 
+from vlm_games import hosts
 from vlm_games.data import atomic
 from vlm_games.data.examples import Example
 from vlm_games.methods.method import Examples, Stage, fold
+from vlm_games.models.mesh import (
+    place,
+    place_batch,
+    shards_here,
+    shards_of,
+)
 from vlm_games.trainer import Recipe, Trainer, make_streams
 from vlm_games.training import checkpoint, feed, step
 from vlm_games.workbench import Run
@@ -63,12 +70,12 @@ def fine_tune(
     for number, stage in enumerate(stages):
         done = folder / stage.name / "params"
         if checkpoint.exists(done):
-            params = checkpoint.load(done, params)
+            params = run.load_params(done)
             continue
         params = train_stage(run, trainer, course, number, params, stage)
         last = course.phase == "training" and number + 1 == len(stages)
         if not last:  # of the last one, `checkpoint` is kept
-            checkpoint.save(done, params)
+            run.save_params(done, params)
     return params
 
 
@@ -83,6 +90,7 @@ def train_stage(
     """One stage, from wherever it was left; returns params."""
     recipe, bench = trainer.recipe(stage), run.bench
     examples = stage.examples(params)
+    hosts.agree(f"{course.name}: examples of {stage.name}", examples)
     if stage.objective == "preference":
         examples = with_reference(run, params, stage, examples)
     replay = trainer.replay if stage.replay else ()
@@ -101,17 +109,21 @@ def train_stage(
     ]
     trained, frozen = recipe.trainable.begin(params, keys[1])
     state = step.init_state(trained, recipe.optimizer, bench.mesh)
+    frozen = place(bench.mesh, frozen)
     folder = course.folder(run) / stage.name
     state, figures = run_steps(
         run, course, recipe, folder, state, frozen, streams, seed, keys[0]
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(figures, indent=1) + "\n"
-    atomic.write_bytes(folder / "figures.json", text.encode())
+    if hosts.is_first():
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(figures, indent=1) + "\n"
+        atomic.write_bytes(folder / "figures.json", text.encode())
     if recipe.trainable.adapters is not None:
         # The whole model goes on; adapters are kept for whoever wants them.
         checkpoint.save(folder / "adapters", state.params)
-    return recipe.trainable.finish(bench.mesh, params, state.params)
+    playing = bench.engine.mesh
+    trained = place(playing, state.params)
+    return recipe.trainable.finish(playing, params, trained)
 
 
 def run_steps(
@@ -138,20 +150,22 @@ def run_steps(
             streams,
             bench.tokenizer,
             bench.model.tokens_per_image,
-            bench.engine.shards,
+            shards_of(bench.mesh),
             seed,
             number,
+            shards_here(bench.mesh),
         )
         tokens += feed.count_tokens(batches)
         if number < start:
             continue
         pixels = feed.read_pixels(streams, batches)
+        fed = place_batch(bench.mesh, (batches, pixels))
         # The last step's loss is read once the next one is on its way.
         step_name = f"{course.arm}/{course.iteration}/train/{number}"
         with run.profiled(step_name) as wait_for:
             before, (state, metrics) = (
                 metrics,
-                recipe.update(state, frozen, batches, pixels, key),
+                recipe.update(state, frozen, *fed, key),
             )
             wait_for(metrics)
         if before is not None:
@@ -161,7 +175,7 @@ def run_steps(
             checkpoint.save(folder / f"step_{number + 1}", state)
             checkpoint.prune(folder, keep=number + 1)
     last = {} if metrics is None else check_finite(metrics, course, c.steps - 1)
-    return state, {"trained_tokens": tokens, **last}
+    return state, {"trained_tokens": hosts.total(tokens), **last}
 
 
 def with_reference(
@@ -204,6 +218,8 @@ def stage_figures(run: Run, arm: str, iteration: int) -> dict:
 
 def tidy(run: Run, arm: str, iteration: int) -> None:
     """Deletes what a finished iteration needs no more."""
+    if not hosts.is_first():
+        return
     folder = run.workdir.iteration(arm, iteration)
     for phase in ("warm_up", "training"):
         for stage in (folder / phase).glob("*"):

@@ -12,6 +12,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 from tqdm import tqdm
 
+from vlm_games import hosts
 from vlm_games.data.records import RecordError
 from vlm_games.data.workdir import Workdir, WorkdirError
 from vlm_games.fine_tune import DivergedError
@@ -27,9 +28,19 @@ _DEVICES = flags.DEFINE_integer(
     "devices", None, "Of a --dry_run; those that are there if not given.", 1
 )
 _MEMORY = flags.DEFINE_float("memory_gib", 80.0, "Of a device, in --dry_run.")
+_HOSTS = flags.DEFINE_string(
+    "hosts", "1", "Processes of the run; auto where the cluster tells them."
+)
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "Of several --hosts: <address of host 0>:<free port>."
+)
+_HOST = flags.DEFINE_integer(
+    "host", None, "Of several --hosts: which one this is, from 0.", 0
+)
 
 # What a user can mend; anything else is a fault of ours and keeps its trace.
 USER_ERRORS = (
+    hosts.HostsError,
     WorkdirError,
     DivergedError,
     RecordError,
@@ -40,7 +51,7 @@ USER_ERRORS = (
 
 
 class Bars:
-    """One progress bar per phase, on stderr."""
+    """One progress bar per phase, on stderr of the first host."""
 
     def __init__(self):
         self._what, self._bar = None, None
@@ -48,7 +59,12 @@ class Bars:
     def __call__(self, what: str, done: int, of: int) -> None:
         if what != self._what:
             self.close()
-            self._bar = tqdm(total=of, desc=f"{what:<22}", file=sys.stderr)
+            self._bar = tqdm(
+                total=of,
+                desc=f"{what:<22}",
+                file=sys.stderr,
+                disable=not hosts.is_first(),
+            )
             self._what = what
         self._bar.update(done - self._bar.n)
 
@@ -67,16 +83,24 @@ def main(argv) -> None:
         logging.set_verbosity(logging.WARNING)
     if _DRY_RUN.value:
         sys.exit(tell_memory(_CONFIG.value))
+    with hosts.errors_told():
+        improve(_CONFIG.value, Workdir(_WORKDIR.value))
+
+
+def improve(config, workdir: Workdir) -> None:
+    """The run, to its report."""
     started = time.time()
-    config, workdir = _CONFIG.value, Workdir(_WORKDIR.value)
     bars = Bars()
     try:
+        hosts.connect(_HOSTS.value, _COORDINATOR.value, _HOST.value)
         setup = build(config)
         workdir.claim(config.to_dict() | {"digests": setup.digests})
         run = Run(config, setup, workdir, bars)
         results = self_improve(run)
         bars.close()
-        print(finish(run, results, time.time() - started))
+        if hosts.is_first():
+            print(finish(run, results, time.time() - started))
+        hosts.meet("the end")
     except USER_ERRORS as error:
         bars.close()
         logging.vlog(1, "trace", exc_info=True)

@@ -13,7 +13,10 @@ What a resume takes first, for each iteration of each arm in order:
 import contextlib
 import dataclasses
 import time
+from collections.abc import Sequence
 
+from vlm_games import hosts
+from vlm_games.data.workdir import WorkdirError
 from vlm_games.evaluation.measure import measure
 from vlm_games.fine_tune import Course, fine_tune, stage_figures, tidy
 from vlm_games.methods.method import MAIN, Method, Selection
@@ -57,14 +60,18 @@ def self_improve(run: Run) -> dict[str, list[dict]]:
             results[arm].append(metrics)
             if iteration:
                 path = run.workdir.iteration(arm, iteration) / "checkpoint"
-                params = checkpoint.load(path, shared.base)
+                params = run.load_params(path)
     return results
 
 
 def run_iteration(
     run: Run, shared: Learner, arm: str, iteration: int, params
 ) -> dict:
-    """One iteration of one arm, from wherever it was left; its metrics."""
+    """One iteration of one arm, from wherever it was left; its metrics.
+
+    Candidates are made by all hosts, each some of the shards; chosen by all,
+    which choose the same; learned by all together; measured by one.
+    """
     watch = Stopwatch()
     figures: dict = {"games_played": 0, "games_kept": 0}
     if iteration:
@@ -75,31 +82,41 @@ def run_iteration(
         figures = candidate_figures(shared.method, records, chosen)
         with watch.phase("train"):
             params = learn(run, shared, arm, iteration, params, chosen)
-        figures |= stage_figures(run, arm, iteration)
+    if hosts.is_first():
+        if iteration:
+            figures |= stage_figures(run, arm, iteration)
+        with watch.phase("evaluate"):
+            measured = take_measure(run, shared, arm, iteration, params)
+        metrics = {
+            "iteration": iteration,
+            **measured,
+            **figures,
+            "seconds": round(sum(watch.seconds.values()), 1),
+            "phase_seconds": watch.seconds,
+        }
+        run.workdir.write_metrics(arm, iteration, metrics)
+    hosts.meet(f"{arm} {iteration}: measured")
+    return run.workdir.metrics(arm, iteration)
+
+
+def take_measure(
+    run: Run, shared: Learner, arm: str, iteration: int, params
+) -> dict:
+    """What metrics.json says of the model."""
     run.progress(f"{arm} {iteration}: measure", 0, 1)
     bench = run.bench
-    with watch.phase("evaluate"):
-        measured = measure(
-            engine=bench.engine,
-            scorer=bench.scorer,
-            tokenizer=bench.tokenizer,
-            prompts=bench.prompts,
-            instructions=bench.instructions,
-            table=bench.table,
-            params=params,
-            base_params=shared.base,
-            held_out=run.setup.held_out,
-            guards=arm == MAIN,
-        )
-    metrics = {
-        "iteration": iteration,
-        **measured,
-        **figures,
-        "seconds": round(sum(watch.seconds.values()), 1),
-        "phase_seconds": watch.seconds,
-    }
-    run.workdir.write_metrics(arm, iteration, metrics)
-    return metrics
+    return measure(
+        engine=bench.engine,
+        scorer=bench.scorer,
+        tokenizer=bench.tokenizer,
+        prompts=bench.prompts,
+        instructions=bench.instructions,
+        table=bench.table,
+        params=params,
+        base_params=shared.base,
+        held_out=run.setup.held_out,
+        guards=arm == MAIN,
+    )
 
 
 class Stopwatch:
@@ -121,26 +138,80 @@ def play(run: Run, shared: Learner, arm: str, iteration: int, params) -> list:
     In the first iteration every arm's model is the base, so that controls
     take main's candidates.
     """
-    method, workdir = shared.method, run.workdir
+    method, limit = shared.method, run.config.generated_tokens
     if arm in method.idle:
         return []
-    owner = MAIN if iteration == 1 else arm
-    records, said, prepared = [], 0, None
-    for shard in range(method.shards()):
-        run.progress(f"{arm} {iteration}: play", shard, method.shards())
-        found = workdir.read_shard(owner, iteration, shard, method.record)
-        if found is None:
-            if prepared is None:
-                player = warm_up(run, shared, owner, iteration, params)
-                prepared = method.prepare(player, iteration)
-            with run.profiled(f"{arm}/{iteration}/play/{shard}"):
-                found = method.candidates(player, prepared, iteration, shard)
-            workdir.write_shard(owner, iteration, shard, found)
-        records += found
-        said += sum(method.tokens_said(record) for record in found)
-        if 0 < run.config.generated_tokens <= said:
-            break
+    maker = Maker(run, shared, arm, iteration, params)
+    # With a limit no more are made at a time than one by each host.
+    step = hosts.count() if limit else max(method.shards(), 1)
+    records, said = [], 0
+    for first in range(0, method.shards(), step):
+        shards = range(first, min(first + step, method.shards()))
+        for found in maker.make(shards):
+            records += found
+            said += sum(method.tokens_said(record) for record in found)
+            if 0 < limit <= said:
+                return records
     return records
+
+
+class Maker:
+    """Makes the candidates of one iteration that are not on disk."""
+
+    def __init__(self, run: Run, shared: Learner, arm, iteration, params):
+        self._run, self._shared, self._params = run, shared, params
+        self._arm, self._iteration = arm, iteration
+        self._owner = MAIN if iteration == 1 else arm
+        self._player = self._prepared = None
+
+    def make(self, shards: Sequence[int]) -> list[list]:
+        """Records of each shard: each host makes its share of the missing."""
+        found = {shard: self._read(shard) for shard in shards}
+        missing = [shard for shard, records in found.items() if records is None]
+        # Before anything is written: all hosts must miss the same ones.
+        hosts.meet(f"{self._arm} {self._iteration}: looked")
+        if missing and self._player is None:
+            self._player = warm_up(
+                self._run,
+                self._shared,
+                self._owner,
+                self._iteration,
+                self._params,
+            )
+        for shard in hosts.share(missing):
+            self._write(shard)
+        hosts.meet(f"{self._arm} {self._iteration}: played")
+        return [
+            self._read_made(shard) if records is None else records
+            for shard, records in found.items()
+        ]
+
+    def _read(self, shard: int) -> list | None:
+        return self._run.workdir.read_shard(
+            self._owner, self._iteration, shard, self._shared.method.record
+        )
+
+    def _read_made(self, shard: int) -> list:
+        found = self._read(shard)
+        if found is None:
+            raise WorkdirError(
+                f"Shard {shard} of {self._run.workdir.root} was written and is "
+                "not to be read. All hosts need one --workdir that they share."
+            )
+        return found
+
+    def _write(self, shard: int) -> None:
+        run, method = self._run, self._shared.method
+        what = f"{self._arm} {self._iteration}: play"
+        run.progress(what, shard, method.shards())
+        if self._prepared is None:
+            self._prepared = method.prepare(self._player, self._iteration)
+        step = f"{self._arm}/{self._iteration}/play/{shard}"
+        with run.profiled(step):
+            made = method.candidates(
+                self._player, self._prepared, self._iteration, shard
+            )
+        run.workdir.write_shard(self._owner, self._iteration, shard, made)
 
 
 def warm_up(run: Run, shared: Learner, arm: str, iteration: int, params):
@@ -174,10 +245,10 @@ def learn(run: Run, shared: Learner, arm: str, iteration: int, params, chosen):
     folder = run.workdir.iteration(arm, iteration)
     course, done = Course(arm, iteration, "training"), folder / "checkpoint"
     if checkpoint.exists(done):
-        params = checkpoint.load(done, shared.base)
+        params = run.load_params(done)
     else:
         start = shared.base if run.config.train.start == "base" else params
         params = fine_tune(run, shared.trainer, course, start, chosen.stages)
-        checkpoint.save(done, params)
+        run.save_params(done, params)
     tidy(run, arm, iteration)
     return params

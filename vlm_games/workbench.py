@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import pathlib
 from collections.abc import Callable
 
 import jax
@@ -17,9 +18,10 @@ from vlm_games.evaluation.measure import HeldOut, hold_out
 from vlm_games.games.play import Table
 from vlm_games.games.protocol import GameSettings
 from vlm_games.methods.method import Workbench
-from vlm_games.models.mesh import make_mesh
+from vlm_games.models.mesh import abstract, make_mesh, place, play_mesh
 from vlm_games.sampling.engine import Engine
 from vlm_games.sampling.scoring import Scorer
+from vlm_games.training import checkpoint
 from vlm_games.worlds import questions as world
 
 Progress = Callable[[str, int, int], None]  # (what, done, of)
@@ -51,7 +53,8 @@ class Setup:
     """A run's parts.
 
     Attributes:
-      bench: what methods work with. base_params: iteration 0.
+      bench: what methods work with.
+      base_params: iteration 0, where models play.
       held_out: what models are measured on.
       skipped: files that could not be read as images.
       digests: of base and images: a resumed run must find the same.
@@ -82,6 +85,15 @@ class Run:
     def bench(self):
         return self.setup.bench
 
+    def save_params(self, path: pathlib.Path, params) -> None:
+        """Writes params; all hosts do so together."""
+        checkpoint.save(path, place(self.bench.mesh, params))
+
+    def load_params(self, path: pathlib.Path):
+        """Reads what `save_params` wrote to where models play."""
+        like = abstract(self.bench.mesh, self.setup.base_params)
+        return place(self.bench.engine.mesh, checkpoint.load(path, like))
+
     @contextlib.contextmanager
     def profiled(self, step: str):
         """Profiles what is done within, if `config.profile` names the step.
@@ -102,20 +114,21 @@ def build(config) -> Setup:
       FileNotFoundError, ValueError: saying which field is at fault.
     """
     choices.check(config)
-    mesh = make_mesh(tensor=config.mesh.tensor)
+    mesh = make_mesh(fsdp=config.mesh.fsdp, tensor=config.mesh.tensor)
+    playing = play_mesh(mesh, config.mesh.play)
     base = load_base(
         config.base,
         config.dtype,
         config.image_size,
         config.prompts,
-        mesh,
+        playing,
         config.instructions,
     )
     model, tokenizer, prompts = base.model, base.tokenizer, base.prompts
     size = model.vision.image_size
     play, held, skipped = _images(config, size)
     c = config.eval
-    engine = Engine(model, mesh, config.encode_images)
+    engine = Engine(model, playing, config.encode_images)
     bench = Workbench(
         config=config,
         model=model,
@@ -124,7 +137,7 @@ def build(config) -> Setup:
         instructions=base.instructions,
         mesh=mesh,
         engine=engine,
-        scorer=Scorer(model, tokenizer, mesh, config.score_rows),
+        scorer=Scorer(model, tokenizer, playing, config.score_rows),
         table=Table(
             engine,
             tokenizer,

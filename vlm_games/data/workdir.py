@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 
+from vlm_games import hosts
 from vlm_games.data import atomic
 from vlm_games.data.schema import Record
 from vlm_games.data.shards import (
@@ -37,10 +38,25 @@ class Workdir:
     def claim(self, config: dict) -> None:
         """Makes the folder this run's own, for as long as the process lives.
 
+        Of several hosts the first does so; the others look whether they see
+        what it wrote.
+
         Raises:
-          WorkdirError: another process runs in it, or it holds a run with
+          WorkdirError: another run is going on in it, or it holds one with
             another config; the message names the fields that differ.
         """
+        if hosts.is_first():
+            self._lock_up()
+            self._keep(config)
+        hosts.meet("workdir claimed")
+        if not (self.root / "config.json").exists():
+            raise WorkdirError(
+                f"Host {hosts.index()} does not see what host 0 wrote into "
+                f"{self.root}. All hosts need one --workdir that they share."
+            )
+        self._keep(config)
+
+    def _lock_up(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
         self._lock = open(self.root / ".lock", "w")  # noqa: SIM115
         try:
@@ -50,6 +66,9 @@ class Workdir:
                 f"Another process is running in {self.root}. Wait for it, or "
                 "give this run a --workdir of its own."
             ) from error
+
+    def _keep(self, config: dict) -> None:
+        """Writes the config, or compares it with the one that is there."""
         path = self.root / "config.json"
         if path.exists():
             found = flatten(json.loads(path.read_text()))

@@ -41,7 +41,8 @@ class Workbench:
       config: the run's ConfigDict, read only.
       model: architecture.
       tokenizer, prompts, instructions: of the model.
-      mesh, engine, scorer: the devices and the compiled functions.
+      mesh: all devices, as models train on them.
+      engine, scorer: compiled functions, on this host's devices.
       table: where games are played, while playing and while measuring.
       images: the unlabelled images.
       truth: (image, question, answer) -> whether the answer is true, or None

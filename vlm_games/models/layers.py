@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vlm_games.models.config import RopeConfig, TransformerConfig
+from vlm_games.models.mesh import WHOLE, is_piece, whole
 
 ACTIVATIONS = {
     "gelu": lambda x: jax.nn.gelu(x, approximate=False),
@@ -321,7 +322,7 @@ class Stack(nn.Module):
         """
         c, news, tapped = self.config, [], {}
         all_wanted = dataclasses.replace(places, wanted=None)
-        make_block = nn.remat(Block) if self.remat else Block
+        make_block = self._make_block()
         for i in range(c.depth):
             local = bool(c.local) and c.local[i]
             block = make_block(c, local, self.dtype, name=f"block_{i}")
@@ -336,3 +337,18 @@ class Stack(nn.Module):
             norm = make_norm(c.norm, c.norm_eps, "norm")
             x_BxLxD = norm(x_BxLxD).astype(self.dtype)
         return x_BxLxD, tuple(news), tuple(tapped[i] for i in taps)
+
+    def _make_block(self):
+        """The class of a block, which makes its params whole by itself.
+
+        What was made whole of pieces is made so again for gradients, lest all
+        blocks be whole at once.
+        """
+        params = self.variables.get("params", {})
+        if not any(map(is_piece, jax.tree.leaves(params, is_leaf=is_piece))):
+            return nn.remat(Block) if self.remat else Block
+        block = nn.map_variables(Block, "params", whole)
+        if self.remat:
+            return nn.remat(block)
+        kept = jax.checkpoint_policies.save_anything_except_these_names(WHOLE)
+        return nn.remat(block, policy=kept)

@@ -6,7 +6,7 @@
     measure    params of one model more, image tokens, caches as in play
 
 All figures are of each device. Params lie whole on it, or are split over the
-`config.mesh.tensor` devices that share a model; see `models.mesh`. What lies
+devices of `config.mesh` that share a model; see `models.mesh`. What lies
 there is counted to the byte, what computing takes is estimated; see `memory`.
 """
 
@@ -18,6 +18,7 @@ import jax
 
 from vlm_games.games import answer
 from vlm_games.games.layout import LENGTHS
+from vlm_games.models.mesh import FSDP, TENSOR
 from vlm_games.planning import memory
 from vlm_games.planning.plan import Plan
 from vlm_games.sampling.engine import bucket, round_up
@@ -81,7 +82,7 @@ def param_rows(plan: Plan) -> list[Row]:
     return [
         Row(
             name,
-            memory.tree_bytes(shapes, plan.tensor),
+            memory.tree_bytes(shapes, {TENSOR: plan.together}),
             sum(x.size for x in shapes.values()),
         )
         for name, shapes in parts.items()
@@ -117,7 +118,7 @@ def caches(plan: Plan) -> list[Row]:
     """Both sessions of a table, and what it takes to admit games."""
     model, rows, sizes = plan.model, plan.slots, plan.capacities()
     each = [
-        memory.session_bytes(model, rows, size, plan.tensor) for size in sizes
+        memory.session_bytes(model, rows, size, plan.together) for size in sizes
     ]
     return [
         Row(f"Guesser's cache: {rows} x {sizes[0]} tokens", each[0]),
@@ -135,7 +136,7 @@ def admission(plan: Plan, rows: int, read: int, keys: int, held: int):
         plan.model.compute_dtype,
         rows * read,
         keys,
-        plan.tensor,
+        plan.together,
     )
     return [
         Row("games being admitted: a copy of the cache", held),
@@ -149,13 +150,15 @@ def play_rows(plan: Plan) -> list[Row]:
     if plan.settings.questions:  # of a list: asked in rounds, without a table
         read = bucket(plan.longest()["describer"])
         size = read + plan.settings.answer_tokens
-        held = memory.session_bytes(plan.model, answer.ROWS, size, plan.tensor)
+        held = memory.session_bytes(
+            plan.model, answer.ROWS, size, plan.together
+        )
         rows = [
             Row(f"Describer's cache: {answer.ROWS} x {size} tokens", held),
             *admission(plan, answer.ROWS, read, size, held),
         ]
     images = max(plan.config.encode_images // plan.shards, 1)
-    needed = memory.encode_bytes(plan.model, images, plan.tensor)
+    needed = memory.encode_bytes(plan.model, images, plan.together)
     if needed > total(rows):
         rows = [Row(f"a block of the tower for {images} images", needed)]
     return [models(plan, before(plan)), play_bank(plan), *rows]
@@ -164,7 +167,7 @@ def play_rows(plan: Plan) -> list[Row]:
 def score_rows(plan: Plan) -> list[Row]:
     """While answers are scored, as listener and judges do."""
     rows, length = plan.config.score_rows, plan.longest()["describer"]
-    needed = memory.score_bytes(plan.model, rows, length, plan.tensor)
+    needed = memory.score_bytes(plan.model, rows, length, plan.together)
     name = f"a block, or logits: {rows} x {length} tokens"
     return [models(plan, before(plan)), play_bank(plan), Row(name, needed)]
 
@@ -177,7 +180,7 @@ def train_rows(plan: Plan) -> list[Row]:
         step.OptimizerConfig(c.learning_rate, c.steps, c.warmup, c.weight_decay)
     )
     state = jax.eval_shape(optimizer.init, dict(trained))
-    own = memory.tree_bytes(dict(trained), plan.tensor)
+    own = memory.tree_bytes(dict(trained), plan.learning)
     count = sum(x.size for x in trained.values())
     names = [name for name, rows in c.rows.items() if rows]
     # With several micro-batches there is their sum, and what joins it.
@@ -186,13 +189,40 @@ def train_rows(plan: Plan) -> list[Row]:
     return [
         models(plan, before(plan)),
         Row(what, own, count),
-        Row("optimizer's state", memory.tree_bytes(state, plan.tensor)),
+        Row("optimizer's state", memory.tree_bytes(state, plan.learning)),
         Row("gradients", sums * own),
+        *moved(plan),
+        *made_whole(plan),
         *sorted(
             (activations(plan, name) for name in names),
             key=lambda row: row.bytes,
         )[-1:],
     ]
+
+
+def moved(plan: Plan) -> list[Row]:
+    """What adapters are trained on, where it lies otherwise than in play."""
+    playing = {FSDP: 1, TENSOR: plan.together}
+    if not plan.config.train.lora.rank or plan.learning == playing:
+        return []
+    size = memory.tree_bytes(dict(plan.shapes), plan.learning)
+    return [Row("params that stay as they are", size)]
+
+
+def made_whole(plan: Plan) -> list[Row]:
+    """What a step holds whole of params that "fsdp" splits, and its gradient:
+    a block, and all that is in none."""
+    if plan.config.mesh.fsdp == 1:
+        return []
+    blocks, rest = {}, {}
+    for path, shape in plan.shapes.items():
+        block, found, _ = path.partition(".block_")
+        name = path[: path.index(".", len(block) + 1)] if found else ""
+        (blocks.setdefault(name, {}) if found else rest)[path] = shape
+    axes = {TENSOR: plan.tensor}
+    most = max(memory.tree_bytes(b, axes) for b in blocks.values())
+    size = 2 * (most + memory.tree_bytes(rest, axes))
+    return [Row("made whole for a while: a block, embeddings", size)]
 
 
 def adapters(plan: Plan) -> dict[str, jax.ShapeDtypeStruct]:

@@ -38,7 +38,9 @@ def report(plan: Plan, rows: Table, memory_gib: float) -> str:
         lines.append(f"{name:<58}{count:>9}{size / GIB:>11.2f}")
 
     base = config.base or "the shipped base"
-    share = f", {plan.tensor} to a model" if plan.tensor > 1 else ""
+    share = f", {plan.together} to a model" if plan.together > 1 else ""
+    if plan.config.mesh.fsdp > 1:
+        share += f", its training state over {plan.config.mesh.fsdp} times that"
     lines += [f"{base}, {config.dtype}, devices: {plan.devices}{share}", ""]
     lines.append(f"{'':<58}{'millions':>9}{'GiB each':>11}")
     for phase, found in rows.items():

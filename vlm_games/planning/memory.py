@@ -15,9 +15,11 @@ than too little. Where `tensor` devices share a model, H, G and M are what one
 of them holds.
 """
 
+import math
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec as P
 
 from vlm_games.models import mesh
 from vlm_games.models.config import TransformerConfig, VLMConfig
@@ -26,17 +28,21 @@ from vlm_games.sampling.session import init_session
 FLOAT32 = 4  # bytes
 
 
-def tree_bytes(tree, tensor: int = 1) -> int:
+def tree_bytes(tree, axes: Mapping[str, int] | None = None) -> int:
     """Of all arrays, or shapes, of a pytree of params or of optimizer state.
 
+    Args:
+      axes: sizes of the mesh's axes, such as {"tensor": 4}; others are 1.
+
     Raises:
-      ValueError: a param does not split over `tensor` devices.
+      ValueError: a param does not split over so many devices.
     """
+    axes = axes or {}
 
     def size(path, x):
-        split = mesh.param_spec(mesh.dotted(path), x.shape, tensor) != P()
-        whole = x.size * jnp.dtype(x.dtype).itemsize
-        return whole // tensor if split else whole
+        spec = mesh.param_spec(mesh.dotted(path), x.shape, axes)
+        parts = math.prod(axes[name] for name in spec if name)
+        return x.size * jnp.dtype(x.dtype).itemsize // parts
 
     sizes = jax.tree_util.tree_map_with_path(size, tree)
     return sum(jax.tree.leaves(sizes))

@@ -18,7 +18,12 @@ from vlm_games.hub.chat import Chat
 from vlm_games.hub.family import find_family
 from vlm_games.models.checkpoint import CONFIG
 from vlm_games.models.config import VLMConfig
-from vlm_games.models.mesh import check_tensor
+from vlm_games.models.mesh import (
+    FSDP,
+    TENSOR,
+    check_together,
+    mesh_shape,
+)
 from vlm_games.models.shipped import find_shipped
 
 # Characters of a token of English, rather too few.
@@ -40,7 +45,7 @@ class Plan:
     """A config and what follows from it.
 
     Attributes:
-      config: ConfigDict. devices: that share the work.
+      config: ConfigDict. devices: that share the work, all of one host.
       model: architecture, at the games' image size.
       prompts: of both roles.
       shapes: of all params by path, in the dtype that they will have.
@@ -66,13 +71,23 @@ class Plan:
 
     @property
     def tensor(self) -> int:
-        """Devices that share a model."""
+        """Devices that share every large param while a model trains."""
         return self.config.mesh.tensor
 
     @property
+    def learning(self) -> dict[str, int]:
+        """The axes that split params and state while a model trains."""
+        return {FSDP: self.config.mesh.fsdp, TENSOR: self.tensor}
+
+    @property
+    def together(self) -> int:
+        """Devices that hold a model together while it plays."""
+        return self.config.mesh.play or self.tensor
+
+    @property
     def shards(self) -> int:
-        """Models on the mesh; each has its own games and batches."""
-        return self.devices // self.tensor
+        """Models that play, each with games of its own."""
+        return self.devices // self.together
 
     @property
     def slots(self) -> int:
@@ -134,8 +149,10 @@ def make_plan(config, devices: int, folder) -> Plan:
         a field does not suit the model or the devices.
       FileNotFoundError: the file that `config.shape` names is missing.
     """
-    check_tensor(devices, config.mesh.tensor)
-    shards = devices // config.mesh.tensor
+    mesh_shape(devices, config.mesh.fsdp, config.mesh.tensor)
+    together = config.mesh.play or config.mesh.tensor
+    check_together(devices, together)
+    shards = devices // together
     if config.play.slots % shards:
         raise ValueError(
             f"config.play.slots={config.play.slots} games do not split over "

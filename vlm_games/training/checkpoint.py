@@ -12,11 +12,18 @@ import shutil
 import jax
 from orbax.checkpoint import v1 as ocp
 
+from vlm_games import hosts
+
 
 def save(path: pathlib.Path, tree) -> None:
-    """Writes a pytree of arrays; an older one at `path` is replaced."""
+    """Writes a pytree of arrays; an older one at `path` is replaced.
+
+    All hosts call it, with arrays on a mesh of all of them: each writes what
+    its own devices hold.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     ocp.save(path.absolute(), tree, overwrite=True)
+    hosts.meet(f"saved {path}")
 
 
 def load(path: pathlib.Path, like):
@@ -45,6 +52,8 @@ def latest(folder: pathlib.Path) -> tuple[int, pathlib.Path] | None:
 
 def prune(folder: pathlib.Path, keep: int | None = None) -> None:
     """Deletes the `step_<n>` in `folder` but for step `keep`."""
+    if not hosts.is_first():
+        return
     for path in list(folder.glob("step_*")) if folder.is_dir() else []:
         if path.name != f"step_{keep}":
             shutil.rmtree(path, ignore_errors=True)

@@ -40,8 +40,9 @@ def draw(
     shards: int,
     seed: tuple[int, ...],
     step: int,
+    only: Sequence[int] | None = None,
 ) -> tuple[Batch, ...]:
-    """One micro-batch of every stream, for all shards.
+    """One micro-batch of every stream, for all shards or `only` some.
 
     Examples come in epochs: step `s` goes on where step `s - 1` would have
     ended had every batch held one example per row.
@@ -52,7 +53,7 @@ def draw(
     batches = []
     for number, stream in enumerate(streams):
         parts = []
-        for shard in range(shards):
+        for shard in range(shards) if only is None else only:
             at = (step * shards + shard) * stream.shape.rows
             order = _order(
                 len(stream.examples),

@@ -12,7 +12,16 @@ from jax.sharding import PartitionSpec as P
 
 from vlm_games.data.augment import AugmentConfig, augment
 from vlm_games.models.config import VLMConfig
-from vlm_games.models.mesh import DATA, constrain, place, shard_batch
+from vlm_games.models.mesh import (
+    BATCH,
+    constrain,
+    fsdp_specs,
+    pieces,
+    place,
+    shard_batch,
+    sum_gradients,
+    whole_but_blocks,
+)
 from vlm_games.training import losses
 
 
@@ -87,7 +96,7 @@ def init_state(params, optimizer, mesh: Mesh) -> TrainState:
     It is laid out over the mesh as a step returns it, so that the second
     step finds the first one's compilation.
     """
-    params = jax.tree.map(jnp.copy, params)
+    params = jax.tree.map(jnp.copy, place(mesh, params))
     state = TrainState(params, optimizer.init(params), jnp.int32(0))
     return place(mesh, state)
 
@@ -104,10 +113,11 @@ def make_train_step(
 
     `batches` and `pixels` are tuples of equal length: micro-batches, each of
     its own fixed shape, whose gradients are summed before the update. Rows
-    and images are split over the mesh axis "data"; each shard's image slots
-    count within the shard. `metrics` has float32 `loss`, `grad_norm` and what
-    else the loss totals, such as `accuracy`: all of them means over the
-    weight of the whole update. The state is donated.
+    and images are split over the mesh; each shard's image slots count within
+    the shard. State and `frozen` lie as `mesh.place` puts them. `metrics` has
+    float32 `loss`, `grad_norm` and what else the loss totals, such as
+    `accuracy`: all of them means over the weight of the whole update. The
+    state is donated.
 
     `assemble` makes the model's params of `frozen`, which gets no gradient and
     no optimizer memory, and of what is trained; by default all is trained and
@@ -118,11 +128,12 @@ def make_train_step(
     """
 
     def loss_of(trained, frozen, batch, images):
-        return loss(config, assemble(frozen, trained), batch, images)
+        params = whole_but_blocks(assemble(frozen, trained))
+        return loss(config, params, batch, images)
 
     def gradients(trained, frozen, batches, pixels, key):
-        """Per shard of the batch: local sums, then one psum over DATA."""
-        key = jax.random.fold_in(key, jax.lax.axis_index(DATA))
+        """Of a shard of the batch: local sums, then one over the mesh."""
+        key = jax.random.fold_in(key, jax.lax.axis_index(BATCH))
         total = None
         for i, (batch, images) in enumerate(zip(batches, pixels, strict=True)):
             images = augment(jax.random.fold_in(key, i), images, augmentation)
@@ -132,11 +143,21 @@ def make_train_step(
             total = (
                 part if total is None else jax.tree.map(jnp.add, total, part)
             )
-        return jax.lax.psum(total, DATA)
+        return sum_gradients(total)
 
-    sharded = shard_batch(
-        gradients, mesh, (P(), P(), P(DATA), P(DATA), P()), P()
-    )
+    def sharded(trained, frozen, *rest):
+        """`gradients` over the mesh; params enter it as they lie."""
+        own, others = fsdp_specs(mesh, trained), fsdp_specs(mesh, frozen)
+
+        def mapped(trained, frozen, *rest):
+            return gradients(
+                pieces(trained, own), pieces(frozen, others), *rest
+            )
+
+        rows = P(BATCH)
+        return shard_batch(
+            mapped, mesh, (own, others, rows, rows, P()), (P(), own)
+        )(trained, frozen, *rest)
 
     @functools.partial(jax.jit, donate_argnums=0)
     def step(state: TrainState, frozen, batches, pixels, key):
