@@ -100,11 +100,25 @@ def test_split_params_and_caches_take_their_share(config, params):
         leaves = jax.tree.leaves(tree)
         return sum(x.addressable_shards[0].data.nbytes for x in leaves)
 
-    assert memory.tree_bytes(params, {"tensor": 2}) == on_one(
-        place(mesh, params)
-    )
+    for axes in ({"tensor": 2}, {"fsdp": 2, "tensor": 2}, {"fsdp": 4}):
+        there = on_one(place(make_mesh(**axes), params))
+        assert memory.tree_bytes(params, axes) == there
     session = Engine(config, mesh).init(12, 40)
     assert memory.session_bytes(config, 3, 40, 2) == on_one(session)
+
+
+def test_fsdp_splits_what_training_holds_and_not_what_plays(scenes):
+    config = scenes.config.copy_and_resolve_references()
+    config.mesh.fsdp = 2
+    plan = dataclasses.replace(scenes, config=config)
+    assert budget.play_rows(plan) == budget.play_rows(scenes)
+    _, own, state, gradients, whole, _ = budget.train_rows(plan)
+    _, alone, state_alone, *_ = budget.train_rows(scenes)
+    assert 0.5 <= own.bytes / alone.bytes < 0.55
+    assert 0.5 <= state.bytes / state_alone.bytes < 0.55
+    assert gradients.bytes == 2 * own.bytes
+    blocks = scenes.model.decoder.depth
+    assert whole.bytes < 2 * alone.bytes / (blocks - 1)
 
 
 def test_a_bank_takes_the_bytes_of_its_image_tokens(config, params, pixels):

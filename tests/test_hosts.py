@@ -1,119 +1,125 @@
 """Several processes on one machine give what one gives."""
 
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
-from program import outcome, start
+import together
+from program import ROOT
 
 from vlm_games import hosts
 from vlm_games.data.workdir import Workdir, WorkdirError
 
-DEVICES = 4  # in all, however many processes share them
-# Three shards of games: uneven for two hosts, too few for four.
-SETTINGS = (
-    "controls=()",
-    "mesh.fsdp=2",
-    "play_images=12",
-    "play.slots=4",
-    "play.turns=1",
-    "game.games=6",
-    "game.shard=2",
-    "game.asks_all=1.0",
-    "encode_images=8",
-    "score_rows=4",
-    "train.steps=2",
-    "train.save_every=1",
-    "train.rows.describer=1",
-    "train.rows.replay_answer=0",
-    "train.rows.replay_game=0",
-    "eval.target_images=4",
-    "eval.source_images=4",
-    "eval.games=4",
-    "eval.guard_games=0",
-)
 
-
-def free_port() -> int:
+def start(folder, count: int, *step: str) -> list[subprocess.Popen]:
+    """The processes of a run on loopback."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-def start_all(workdir, cache, count: int) -> list:
-    """The processes of a run."""
-    if count == 1:
-        return [start(workdir, cache, *SETTINGS, devices=DEVICES)]
-    together = (f"--hosts={count}", f"--coordinator=127.0.0.1:{free_port()}")
+        port = found.getsockname()[1]
     return [
-        start(
-            workdir,
-            cache,
-            *SETTINGS,
-            devices=DEVICES // count,
-            flags=(*together, f"--host={host}"),
+        subprocess.Popen(
+            [sys.executable, ROOT / "tests/together.py", folder]
+            + [str(x) for x in (count, host, port, *step)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         for host in range(count)
     ]
 
 
-def ends(processes) -> list[str]:
-    """What each prints; all end well."""
-    outputs = [process.communicate(timeout=900)[0] for process in processes]
-    for process, output in zip(processes, outputs, strict=True):
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """What one process finds: (folder, by case what it tells)."""
+    folder = tmp_path_factory.mktemp("alone")
+    found = {c: together.improve(folder / c, c) for c in together.CASES}
+    assert found["uneven"]["own"]["made"] == [0, 1, 2]
+    return folder, found
+
+
+@pytest.fixture(scope="module", params=[2, 4])
+def ran(request, tmp_path_factory):
+    """(hosts, folder, by case what each host tells)."""
+    folder = tmp_path_factory.mktemp("several")
+    for process in start(folder, request.param):
+        output, _ = process.communicate(timeout=900)
         assert process.returncode == 0, output
-    return outputs
+    told = {
+        case: [
+            json.loads((folder / f"{case}.{host}.json").read_text())
+            for host in range(request.param)
+        ]
+        for case in together.CASES
+    }
+    return request.param, folder, told
 
 
-def dialogs(workdir) -> list[dict]:
-    """All games of a run, with what was said in them."""
-    return [
-        json.loads(line)
-        for path in sorted(workdir.glob("arms/main/*/dialogs/*.jsonl"))
-        for line in path.read_text().splitlines()
-    ]
-
-
-def assert_close(found, expected, where=""):
-    """Equal but for the rounding of sums."""
-    if isinstance(expected, dict):
-        assert found.keys() == expected.keys(), where
-        for name, value in expected.items():
-            assert_close(found[name], value, f"{where}/{name}")
-    elif isinstance(expected, list):
-        assert len(found) == len(expected), where
-        for x, y in zip(found, expected, strict=True):
-            assert_close(x, y, where)
-    elif isinstance(expected, float):
-        assert found == pytest.approx(expected, rel=1e-3, abs=1e-4), where
-    else:
-        assert found == expected, where
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("compiled")
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory, cache):
-    """The workdir of a run of one process."""
-    workdir = tmp_path_factory.mktemp("alone")
-    ends(start_all(workdir, cache, 1))
-    return workdir
+def assert_close(found: list[dict], expected: list[dict]):
+    """Equal metrics, but for the rounding of sums."""
+    assert len(found) == len(expected)
+    for mine, theirs in zip(found, expected, strict=True):
+        params = mine["params"]
+        assert params == pytest.approx(theirs["params"], rel=1e-5, abs=1e-5)
+        assert mine | {"params": 0, "stages": 0} == theirs | {
+            "params": 0,
+            "stages": 0,
+        }
+        for name, figures in theirs.get("stages", {}).items():
+            assert mine["stages"][name] == pytest.approx(figures, rel=1e-5)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [2, 4])
-def test_several_hosts_give_what_one_gives(count, tmp_path, cache, alone):
-    first, *others = ends(start_all(tmp_path, cache, count))
-    assert "Look at" in first
-    assert not any(others), "only host 0 has something to say"
-    assert len(dialogs(alone)) == 6
-    assert_close(dialogs(tmp_path), dialogs(alone))
-    assert_close(outcome(tmp_path), outcome(alone))
-    assert (tmp_path / "report.html").exists()
+@pytest.mark.parametrize("case", together.CASES)
+def test_several_hosts_give_what_one_gives(ran, alone, case):
+    _, folder, told = ran
+    expected = alone[1][case]["metrics"]
+    assert expected[1]["games_kept"] > 0
+    for host in told[case]:
+        assert_close(host["metrics"], expected)
+    for path in sorted((alone[0] / case).rglob("*.jsonl")):
+        mine = folder / case / path.relative_to(alone[0] / case)
+        assert mine.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.slow
+def test_every_shard_is_made_by_one_host(ran):
+    count, _, told = ran
+    for case, (shards, _) in together.CASES.items():
+        made = [set(host["own"]["made"]) for host in told[case]]
+        assert sorted(sum(map(list, made), [])) == list(range(shards))
+        assert sum(not own for own in made) == max(count - shards, 0)
+
+
+@pytest.mark.slow
+def test_a_host_reads_the_images_of_its_own_rows(ran, alone):
+    count, _, told = ran
+    whole = alone[1]["uneven"]["own"]["read"]
+    for host in told["uneven"]:
+        assert host["own"]["read"] == whole // count
+
+
+@pytest.mark.slow
+def test_a_killed_host_stops_the_others_and_one_may_go_on(tmp_path, alone):
+    first, last = start(tmp_path, 2, "1")
+    last.communicate(timeout=600)
+    killed = time.time()
+    assert last.returncode == -signal.SIGKILL
+    output, _ = first.communicate(timeout=120)
+    assert first.returncode != 0 and time.time() - killed < 60
+    assert "lost another one" in output or "another task died" in output
+    case = next(iter(together.CASES))
+    folder = tmp_path / case
+    assert list(folder.glob("arms/main/iter_001/training/sft/step_*"))
+    resumed = together.improve(folder, case)
+    assert resumed["own"]["made"] == []
+    assert_close(resumed["metrics"], alone[1][case]["metrics"])
 
 
 # What each does of its own ----------------------------------------------------

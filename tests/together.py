@@ -1,0 +1,189 @@
+"""A process of a small run of several hosts.
+
+python tests/together.py FOLDER HOSTS HOST PORT [STEP]
+
+The loop, the files, the checkpoints and the training step are the program's
+own; the model is the tiny one of conftest.py, and the games are made up. Runs
+all CASES, one after the other, and leaves in FOLDER/<case>.<host>.json what it
+did of its own. With STEP, the last host kills itself when it has made so many
+steps.
+"""
+
+import json
+import os
+import pathlib
+import runpy
+import signal
+import sys
+import types
+
+import jax
+import numpy as np
+from conftest import WORDS, lively_params, tiny_config
+from program import ROOT
+
+from vlm_games import hosts, self_improve
+from vlm_games.data.examples import Example, read, said
+from vlm_games.data.records import GameRecord, Turn
+from vlm_games.data.tokenizer import word_tokenizer
+from vlm_games.data.workdir import Workdir
+from vlm_games.methods import registry
+from vlm_games.methods.method import MAIN, Selection, Stage
+from vlm_games.models.mesh import make_mesh, place, play_mesh
+from vlm_games.workbench import Run
+
+DEVICES, STEPS, IMAGES = 4, 3, 64
+# Shards of games, and those of which no game is kept.
+CASES = {"uneven": (3, ()), "unkept": (5, (1,)), "few": (1, ())}
+
+
+class Images:
+    """Noise, with a list of who was looked at."""
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self.pixels = rng.integers(0, 256, (IMAGES, 8, 8, 3)).astype(np.uint8)
+        self.read = []
+
+    def __getitem__(self, index):
+        self.read.append(index)
+        return self.pixels[index]
+
+    def __len__(self):
+        return IMAGES
+
+
+class Made:
+    """A method whose games depend on their number alone."""
+
+    record, arms, standard, idle = GameRecord, (MAIN,), MAIN, ()
+
+    def __init__(self, bench):
+        self.bench = bench
+        self.count, self.unkept = bench.case
+
+    def shards(self):
+        return self.count
+
+    def warm_up(self, arm, iteration):
+        return ()
+
+    def prepare(self, params, iteration):
+        return None
+
+    def candidates(self, params, prepared, iteration, shard):
+        self.bench.made.append(shard)
+        kept = shard not in self.unkept
+        return [game(4 * shard + k, kept) for k in range(4)]
+
+    def tokens_said(self, record):
+        return 1
+
+    def select(self, records, arm, iteration, budget):
+        kept = [record for record in records if record.kept]
+        chosen = [
+            Example(
+                (record.images[0],),
+                (read("<image> question :"), said(record.turns[0].answer)),
+            )
+            for record in kept
+        ]
+        stage = Stage("sft", lambda params: {"made": chosen}, replay=False)
+        return Selection((stage,), len(kept), {"games": len(kept)}, {})
+
+
+def game(number: int, kept: bool) -> GameRecord:
+    rng = np.random.default_rng(number)
+    turn = Turn(
+        "is there red ?",
+        WORDS.split()[number % 6],
+        "",
+        -1,
+        -1,
+        None,
+        None,
+        None,
+    )
+    images = tuple(rng.permutation(IMAGES)[:2].tolist())
+    return GameRecord(
+        game=number,
+        iteration=1,
+        seed=0,
+        images=images,
+        names=tuple(f"image {i}" for i in images),
+        target=0,
+        turns=(turn,),
+        final_summary="",
+        guess=0,
+        belief=(0.5, 0.5),
+        outcome="success",
+        reason=None,
+        filters={},
+        kept=kept,
+    )
+
+
+def improve(workdir, case: str, progress=lambda *told: None) -> dict:
+    """Runs or resumes a case on DEVICES: metrics, and what this host did."""
+    registry.METHODS["made"] = Made
+    self_improve.measure = lambda params, **_: {
+        "params": [float(np.abs(x).sum()) for x in jax.tree.leaves(params)]
+    }
+    c = runpy.run_path(str(ROOT / "configs/scenes.py"))["get_config"]()
+    c.method, c.iterations, c.controls = "made", 1, ()
+    c.train.update({"steps": STEPS, "save_every": 1, "augment": 0.0})
+    c.train.rows, c.train.lengths = {"made": 2}, {"made": 12}
+    model, tokenizer = tiny_config(), word_tokenizer(WORDS.split())
+    mesh = make_mesh(jax.devices()[:DEVICES], fsdp=2)
+    playing = play_mesh(mesh)
+    bench = types.SimpleNamespace(
+        config=c,
+        model=model,
+        mesh=mesh,
+        tokenizer=tokenizer,
+        images=Images(),
+        engine=types.SimpleNamespace(mesh=playing),
+        case=CASES[case],
+        made=[],
+        scorer=None,
+        prompts=None,
+        instructions=None,
+        table=None,
+    )
+    setup = types.SimpleNamespace(
+        bench=bench,
+        base_params=place(playing, lively_params(model)),
+        held_out=None,
+        skipped=(),
+        digests={},
+    )
+    run = Run(c, setup, Workdir(workdir), progress)
+    run.workdir.claim({"case": case})
+    (rows,) = self_improve.self_improve(run).values()
+    for metrics in rows:
+        del metrics["seconds"], metrics["phase_seconds"]
+    own = {"made": bench.made, "read": len(bench.images.read)}
+    return {"metrics": rows, "own": own}
+
+
+def main(folder, count, host, port, step=None):
+    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_num_cpu_devices", DEVICES // int(count))
+    hosts.connect(count, f"127.0.0.1:{port}", int(host))
+
+    def progress(what, done, of):
+        last = hosts.index() == hosts.count() - 1
+        if last and what.endswith("train") and step == str(done):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    folder = pathlib.Path(folder)
+    with hosts.errors_told():
+        for case in CASES:
+            found = improve(folder / case, case, progress)
+            text = json.dumps(found)
+            (folder / f"{case}.{host}.json").write_text(text)
+        hosts.meet("the end")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
