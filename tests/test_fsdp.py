@@ -84,39 +84,29 @@ def on_one(config, params, batch_for):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fsdp, tensor", [(1, 1), (4, 1), (2, 2)])
+@pytest.mark.parametrize(
+    "fsdp, tensor, remat", [(1, 1, False), (4, 1, True), (2, 2, False)]
+)
 def test_losses_are_the_same_on_any_mesh(
-    config, params, batch_for, on_one, fsdp, tensor
+    config, params, batch_for, on_one, fsdp, tensor, remat
 ):
     mesh = meshes.make_mesh(fsdp=fsdp, tensor=tensor)
+    config = dataclasses.replace(config, remat=remat)
     found = losses(config, params, batch_for, mesh)
     np.testing.assert_allclose(found, on_one, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.slow
-def test_remat_and_pieces_go_together(config, params, batch_for, on_one):
-    again = dataclasses.replace(config, remat=True)
-    mesh = meshes.make_mesh(fsdp=4)
-    found = losses(again, params, batch_for, mesh)
-    np.testing.assert_allclose(found, on_one, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "trainable",
-    [
-        Trainable(lora.LoraConfig(rank=2)),
-        Trainable(frozen=("vision", "connector")),
-    ],
-)
-def test_what_is_frozen_lies_in_pieces_too(
-    config, params, batch_for, trainable
-):
-    one = meshes.make_mesh(jax.devices()[:1])
-    expected = losses(config, params, batch_for, one, trainable)
-    split = meshes.make_mesh(fsdp=4)
-    found = losses(config, params, batch_for, split, trainable)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+def test_what_is_frozen_lies_in_pieces_too(config, params, batch_for):
+    adapters = Trainable(lora.LoraConfig(rank=2))
+    found = [
+        losses(config, params, batch_for, mesh, adapters)
+        for mesh in (
+            meshes.make_mesh(jax.devices()[:1]),
+            meshes.make_mesh(fsdp=4),
+        )
+    ]
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5, atol=1e-5)
 
 
 COLLECTIVE = re.compile(

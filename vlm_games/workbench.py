@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from vlm_games import choices
+from vlm_games import choices, hosts
 from vlm_games.base_model import load_base
 from vlm_games.data.images import FolderSource, ImageSource, RenderedSource
 from vlm_games.data.tfds_source import TfdsSource
@@ -128,7 +128,9 @@ def build(config) -> Setup:
     size = model.vision.image_size
     play, held, skipped = _images(config, size)
     c = config.eval
-    engine = Engine(model, playing, config.encode_images)
+    engine = Engine(
+        model, playing, max(config.encode_images // hosts.count(), 1)
+    )
     bench = Workbench(
         config=config,
         model=model,
@@ -142,7 +144,7 @@ def build(config) -> Setup:
             engine,
             tokenizer,
             prompts,
-            GameSettings(**config.play),
+            settings_here(config.play),
             config.game.images,
         ),
         images=play,
@@ -162,6 +164,22 @@ def build(config) -> Setup:
     )
     digests = {"base": base.digest, "images": play.digest()}
     return Setup(bench, base.params, held_out, tuple(skipped), digests)
+
+
+def settings_here(play) -> GameSettings:
+    """How games are played; of the slots those of this host.
+
+    Raises:
+      ValueError: they do not split over the hosts.
+    """
+    if play.slots % hosts.count():
+        raise ValueError(
+            f"config.play.slots={play.slots} games at once do not split over "
+            f"{hosts.count()} hosts."
+        )
+    settings = GameSettings(**play)
+    slots = settings.slots // hosts.count()
+    return dataclasses.replace(settings, slots=slots)
 
 
 def _images(config, size: int):

@@ -45,7 +45,7 @@ class Plan:
     """A config and what follows from it.
 
     Attributes:
-      config: ConfigDict. devices: that share the work, all of one host.
+      config: ConfigDict. devices: that share the work, of all hosts.
       model: architecture, at the games' image size.
       prompts: of both roles.
       shapes: of all params by path, in the dtype that they will have.
