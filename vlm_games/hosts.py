@@ -111,6 +111,17 @@ def meet(what: str) -> None:
         barrier(key=key, timeout_ms=PATIENCE_MS)
 
 
+def first_says(what: str, number: int) -> int:
+    """The number that host 0 has.
+
+    What lies on disk is for host 0 to say: who looks later may see more.
+    """
+    if count() == 1:
+        return number
+    meet(what)
+    return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
+
+
 def share(items) -> list:
     """This process's part of `items`, which all have alike."""
     return list(items)[index() :: count()]

@@ -54,8 +54,10 @@ def self_improve(run: Run) -> dict[str, list[dict]]:
         for iteration in range(run.config.iterations + 1):
             if iteration == 0 and arm != MAIN:
                 continue
-            metrics = run.workdir.metrics(arm, iteration)
-            if metrics is None:
+            done = run.workdir.metrics(arm, iteration) is not None
+            if hosts.first_says(f"{arm} {iteration}: done", done):
+                metrics = run.workdir.metrics(arm, iteration)
+            else:
                 metrics = run_iteration(run, shared, arm, iteration, params)
             results[arm].append(metrics)
             if iteration:

@@ -36,18 +36,24 @@ def load(path: pathlib.Path, like):
 
 
 def exists(path: pathlib.Path) -> bool:
-    """Whether a whole checkpoint lies at `path`."""
-    return path.is_dir() and ocp.is_orbax_checkpoint(path.absolute())
+    """Whether a whole checkpoint lies at `path`; all hosts ask together."""
+    there = path.is_dir() and ocp.is_orbax_checkpoint(path.absolute())
+    return bool(hosts.first_says(f"is there {path}", there))
 
 
 def latest(folder: pathlib.Path) -> tuple[int, pathlib.Path] | None:
-    """(step, path) of the last `step_<n>` in `folder`, or None."""
+    """(step, path) of the last `step_<n>` in `folder`, or None.
+
+    All hosts ask together.
+    """
     found = [
-        (int(match[1]), path)
+        int(match[1])
         for path in (folder.iterdir() if folder.is_dir() else ())
-        if (match := re.fullmatch(r"step_([0-9]+)", path.name)) and exists(path)
+        if (match := re.fullmatch(r"step_([0-9]+)", path.name))
+        and ocp.is_orbax_checkpoint(path.absolute())
     ]
-    return max(found, default=None)
+    last = hosts.first_says(f"last in {folder}", max(found, default=-1))
+    return None if last < 0 else (last, folder / f"step_{last}")
 
 
 def prune(folder: pathlib.Path, keep: int | None = None) -> None:
