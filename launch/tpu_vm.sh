@@ -79,7 +79,7 @@ venv/bin/pip install --quiet -e './vlm_games[tpu]'"
 # All workers start together and wait for each other. setsid and nohup keep
 # the run alive when this shell goes.
 tpu ssh "$name" --worker=all --command="cd vlm_games
-nohup setsid ../venv/bin/python -m vlm_games.main --hosts=auto $flags > ../run.log 2>&1 < /dev/null &"
+nohup setsid ../venv/bin/python -m vlm_games.main $flags > ../run.log 2>&1 < /dev/null &"
 
 if $dry_run; then exit 0; fi
 echo

@@ -7,16 +7,14 @@ single answers that point to the target (`games.listener.credits`).
 """
 
 import dataclasses
-import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
 
-from vlm_games import hosts
-from vlm_games.data.augment import AugmentConfig, augment_each
+from vlm_games.data.augment import AugmentConfig, augment
 from vlm_games.data.records import OUTCOMES, GameRecord, Turn
 from vlm_games.games import filters, listener
 from vlm_games.games.image_sets import draw_sets, exact_duplicates
@@ -33,35 +31,22 @@ from vlm_games.methods.method import (
 )
 from vlm_games.report.gallery import GameView
 
-_view = jax.jit(augment_each, static_argnums=2)
-
-
-@dataclasses.dataclass(frozen=True)
-class Views:
-    """Images as the roles and the judges see them in one iteration.
-
-    Attributes:
-      images: their numbers in the source.
-      describer, guesser: image tokens [images * T, D] of the two roles.
-      judges: of the independent views; empty if no filter asks for them.
-    """
-
-    images: Sequence[int]
-    describer: jax.Array
-    guesser: jax.Array
-    judges: tuple[jax.Array, ...]
+_view = jax.jit(augment, static_argnums=2)
 
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """What the shards of an iteration share.
+    """The images as the roles and the judges see them in one iteration.
 
     Attributes:
-      views: of all images; None if each shard looks at its own alone.
+      describer, guesser: image tokens [images * T, D] of the two roles.
+      judges: of the independent views; empty if no filter asks for them.
       groups: what `draw_sets` needs to know of the images, by its names.
     """
 
-    views: Views | None
+    describer: jax.Array
+    guesser: jax.Array
+    judges: tuple[jax.Array, ...]
     groups: Mapping[str, np.ndarray]
 
 
@@ -84,47 +69,34 @@ class DialogGames:
         return ()
 
     def prepare(self, params, iteration: int) -> Prepared:
-        """Encodes all images, unless this host would need but few of them."""
+        """Encodes every image once per view."""
         c, images = self.config, self.bench.images
-        groups, views = dict(self._groups), None
-        drawn = -(-c.games // hosts.count()) * c.images
-        if c.sets == "similar" or 2 * drawn > len(images):
-            views = self._see(params, iteration, range(len(images)))
+        pixels = np.stack([images[i] for i in range(len(images))])
+        plain = self._encode(params, pixels, iteration, 0, 0.0)
+        describer = plain
+        if c.describer_view:
+            describer = self._encode(
+                params, pixels, iteration, 1, c.describer_view
+            )
+        judges = tuple(
+            self._encode(params, pixels, iteration, 2 + i, c.judge_view)
+            for i in range(c.judges)
+        )
+        groups = image_groups(images.names, pixels)
         if c.sets == "similar":
             n = self.bench.model.tokens_per_image
-            features = np.asarray(views.guesser, np.float64)
-            features = features.reshape(len(images), n, -1).mean(axis=1)
+            features = np.asarray(plain, np.float64)
+            features = features.reshape(len(pixels), n, -1).mean(axis=1)
             groups["embeddings"] = features - features.mean(axis=0)
-        return Prepared(views, groups)
+        return Prepared(describer, plain, judges, groups)
 
-    @functools.cached_property
-    def _groups(self) -> dict[str, np.ndarray]:
-        images = self.bench.images
-        pixels = (images[i] for i in range(len(images)))
-        return image_groups(images.names, pixels)
-
-    def _see(self, params, iteration: int, numbers: Sequence[int]) -> Views:
-        """Encodes some images once per view."""
-        c, images = self.config, self.bench.images
-        pixels = np.stack([images[i] for i in numbers])
-
-        def encode(view: int, strength: float):
-            shown = pixels
-            if strength:
-                key = fold(self.bench.config.seed, iteration, view)
-                # An image's view is the same whoever looks at what else.
-                keys = jax.random.split(key, len(images))[np.array(numbers)]
-                config = AugmentConfig(strength=strength)
-                shown = np.asarray(_view(keys, pixels, config))
-            return self.bench.engine.encode(params, shown)
-
-        plain = encode(0, 0.0)
-        return Views(
-            numbers,
-            encode(1, c.describer_view) if c.describer_view else plain,
-            plain,
-            tuple(encode(2 + i, c.judge_view) for i in range(c.judges)),
-        )
+    def _encode(self, params, pixels, iteration, view: int, strength: float):
+        """Image tokens of all images under one random view each."""
+        if strength:
+            key = fold(self.bench.config.seed, iteration, view)
+            config = AugmentConfig(strength=strength)
+            pixels = np.asarray(_view(key, pixels, config))
+        return self.bench.engine.encode(params, pixels)
 
     def candidates(
         self, params, prepared: Prepared, iteration: int, shard: int
@@ -142,34 +114,25 @@ class DialogGames:
             **prepared.groups,
         )
         sets = dict(enumerate(drawn, start=first))
-        views = prepared.views
-        if views is None:
-            used = sorted({int(i) for found in drawn for i in found.images})
-            views = self._see(params, iteration, used)
-        # Games are played by places among the views.
-        places = {image: place for place, image in enumerate(views.images)}
         specs = [
             GameSpec(
                 g,
-                tuple(places[int(i)] for i in found.images),
+                found.images,
                 found.target,
                 asks_all=choose.asks_all(g, self.config.asks_all),
             )
             for g, found in sets.items()
         ]
         seed = (self.bench.config.seed, iteration)
-        games = self._play(params, views, specs, seed)
-        evidence = self._gather(params, views, games, seed)
-        return [
-            self._record(found, judged, views.images, iteration)
-            for found, judged in evidence
-        ]
+        games = self._play(params, prepared, specs, seed)
+        evidence = self._gather(params, prepared, games, seed)
+        return [self._record(e, judged, iteration) for e, judged in evidence]
 
-    def _play(self, params, views, specs, seed) -> list[PlayedGame]:
+    def _play(self, params, prepared, specs, seed) -> list[PlayedGame]:
         """The games as played, in order of their numbers."""
         table = self.bench.table
-        guesser = Role(params, views.guesser)
-        describer = Role(params, views.describer)
+        guesser = Role(params, prepared.guesser)
+        describer = Role(params, prepared.describer)
         if table.settings.questions:
             return play_list(
                 table.engine,
@@ -183,7 +146,7 @@ class DialogGames:
         played = table.play(guesser, describer, specs, seed)
         return sorted(played, key=lambda g: g.spec.game)
 
-    def _gather(self, params, views, games, seed):
+    def _gather(self, params, prepared, games, seed):
         """Per game (Evidence, log-probabilities that give credit)."""
         bench = self.bench
 
@@ -195,19 +158,19 @@ class DialogGames:
                 games,
             )
 
-        shared = listen(views.guesser)
+        shared = listen(prepared.guesser)
         if bench.table.settings.guess == "likelihood":
             games = [
                 listener.decide(game, found)
                 for game, found in zip(games, shared, strict=True)
             ]
-        heard = [listen(tokens) for tokens in views.judges]
+        views = [listen(tokens) for tokens in prepared.judges]
         judged = [
             np.logaddexp.reduce(found, axis=0) - np.log(len(found))
-            for found in zip(*heard, strict=True)
+            for found in zip(*views, strict=True)
         ] or shared
         again, reshuffled = (
-            self._ask_again(params, views, games, seed, shuffle)
+            self._ask_again(params, prepared, games, seed, shuffle)
             for shuffle in (False, True)
         )
         return [
@@ -215,7 +178,7 @@ class DialogGames:
                 filters.Evidence(
                     game,
                     shared[i],
-                    judged[i] if views.judges else None,
+                    judged[i] if prepared.judges else None,
                     again[i] if self.config.repeats else None,
                     reshuffled[i] if self.config.reshuffles else None,
                 ),
@@ -224,7 +187,7 @@ class DialogGames:
             for i, game in enumerate(games)
         ]
 
-    def _ask_again(self, params, views, games, seed, shuffle: bool):
+    def _ask_again(self, params, prepared, games, seed, shuffle: bool):
         """Outcomes of the Guesser asked again, per game."""
         count = self.config.reshuffles if shuffle else self.config.repeats
         outcomes: list[list[bool]] = [[] for _ in games]
@@ -234,7 +197,7 @@ class DialogGames:
                 for game in games
                 if game.success
             ]
-            role = Role(params, views.guesser)
+            role = Role(params, prepared.guesser)
             # The draws differ from those of the game and of other askings.
             salt = (*seed, 1 + k + 100 * shuffle)
             where = {g.spec.game: i for i, g in enumerate(games)}
@@ -243,17 +206,12 @@ class DialogGames:
         return [tuple(found) for found in outcomes]
 
     def _record(
-        self,
-        evidence: filters.Evidence,
-        judged: np.ndarray,
-        numbers: Sequence[int],
-        iteration: int,
+        self, evidence: filters.Evidence, judged: np.ndarray, iteration: int
     ) -> GameRecord:
-        """The game as it goes to disk; `numbers` of the images by place."""
+        """The game as it goes to disk."""
         game, bench = evidence.game, self.bench
         spec, n = game.spec, len(game.spec.images)
-        images = tuple(int(numbers[i]) for i in spec.images)
-        target = images[spec.target]
+        target = spec.images[spec.target]
         belief = listener.beliefs(evidence.shared)
         credit = listener.credits(judged, spec.target)
         turns = tuple(
@@ -275,8 +233,8 @@ class DialogGames:
             game=spec.game,
             iteration=iteration,
             seed=bench.config.seed,
-            images=images,
-            names=tuple(bench.images.names[i] for i in images),
+            images=tuple(int(i) for i in spec.images),
+            names=tuple(bench.images.names[i] for i in spec.images),
             target=spec.target,
             turns=turns,
             final_summary=game.final_summary,
@@ -321,13 +279,13 @@ class DialogGames:
 
 
 def image_groups(
-    names: Sequence[str], pixels: Iterable[np.ndarray]
+    names: Sequence[str], pixels: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Equal images, and images of one folder as a cluster or an episode.
 
     Args:
       names: of the images, with "/" between folders.
-      pixels: uint8 [H, W, 3] each.
+      pixels: uint8 [n, H, W, 3].
 
     Returns:
       `duplicates`, `clusters` and `frames` of `draw_sets`, each int64 [n].
