@@ -1,5 +1,6 @@
 """Several processes on one machine give what one gives."""
 
+import hashlib
 import json
 import os
 import signal
@@ -7,8 +8,8 @@ import socket
 import subprocess
 import sys
 import time
+import types
 
-import numpy as np
 import pytest
 import together
 from program import ROOT
@@ -147,25 +148,56 @@ def test_shares_are_disjoint_and_miss_nothing(as_host, items):
     assert max(sizes) - min(sizes) <= 1
 
 
-def test_hosts_with_other_values_are_named(as_host, monkeypatch):
-    as_host(1, 3)
+class Store:
+    """What processes tell one another, as this one of three sees it."""
 
-    def gather(mine):
-        return np.stack([mine, mine + np.uint8(1), mine])
+    def __init__(self, *others: str):
+        self.others = others
 
-    monkeypatch.setattr(hosts.multihost_utils, "process_allgather", gather)
-    with pytest.raises(hosts.HostsError, match=r"examples: hosts \[1\] have"):
+    def key_value_set(self, key, text):
+        assert key.endswith("/1")
+        self.mine = text
+
+    def wait_at_barrier(self, key, timeout):
+        pass
+
+    def key_value_try_get(self, key):
+        return (self.others[0], self.mine, self.others[1])[int(key[-1])]
+
+
+@pytest.fixture
+def told(as_host, monkeypatch):
+    """Makes this process host 1 of three, the others of which tell this."""
+
+    def tell(*others):
+        as_host(1, 3)
+        store = Store(*map(json.dumps, others))
+        state = types.SimpleNamespace(client=store)
+        monkeypatch.setattr(hosts.distributed, "global_state", state)
+
+    return tell
+
+
+def test_host_0_is_believed_and_numbers_are_summed(told):
+    told(["there", True], ["there", False])
+    assert hosts.first_says("there", False) is True
+    told(["tokens", 5], ["tokens", 1 << 40])
+    assert hosts.total("tokens", 7) == 12 + (1 << 40)
+
+
+def test_hosts_with_other_values_are_named(told):
+    mine = hashlib.sha256(b"[1, 2]").hexdigest()
+    told(["examples", mine], ["examples", "another"])
+    with pytest.raises(hosts.HostsError, match=r"examples: hosts \[2\] have"):
         hosts.agree("examples", [1, 2])
 
 
-def test_sums_over_hosts_do_not_overflow(as_host, monkeypatch):
-    as_host(0, 2)
-    monkeypatch.setattr(
-        hosts.multihost_utils,
-        "process_allgather",
-        lambda mine: np.stack([mine, mine]),
-    )
-    assert hosts.total(5 << 40) == 10 << 40
+def test_hosts_that_come_to_other_places_do_not_wait_for_ever(told):
+    told(["played", None], ["measured", None])
+    with pytest.raises(
+        hosts.HostsError, match="'played', host 2 to 'measured'"
+    ):
+        hosts.meet("played")
 
 
 def test_a_workdir_that_hosts_do_not_share_is_refused(
@@ -203,4 +235,4 @@ def test_flags_that_do_not_fit_are_told(given, told):
 def test_a_run_of_one_process_connects_to_nothing():
     hosts.connect("1", None, None)
     hosts.meet("nobody")
-    assert hosts.is_first() and hosts.total(7) == 7
+    assert hosts.is_first() and hosts.total("tokens", 7) == 7

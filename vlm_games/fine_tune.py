@@ -175,7 +175,8 @@ def run_steps(
             checkpoint.save(folder / f"step_{number + 1}", state)
             checkpoint.prune(folder, keep=number + 1)
     last = {} if metrics is None else check_finite(metrics, course, c.steps - 1)
-    return state, {"trained_tokens": hosts.total(tokens), **last}
+    tokens = hosts.total(f"{course.name}: tokens", tokens)
+    return state, {"trained_tokens": tokens, **last}
 
 
 def with_reference(

@@ -9,15 +9,17 @@ process nothing here waits or asks.
 import contextlib
 import hashlib
 import itertools
+import json
 import os
 import sys
 import traceback
 
 import jax
-import numpy as np
 from absl import logging
-from jax.experimental import multihost_utils
-from orbax.checkpoint import multihost
+
+# JAX has no public name for what its processes can tell one another without
+# their devices, which may be busy, or late by more than Gloo waits.
+from jax._src import distributed
 
 # Seconds without a sign of life until a process counts as dead.
 HEARTBEAT = 30
@@ -50,6 +52,8 @@ def connect(hosts: str, coordinator: str | None, host: int | None) -> None:
     given = {}
     if hosts != "auto":
         given = _given(hosts, coordinator, host)
+    # It would take SIGTERM for itself, and the program would not hear of it.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
             **given,
@@ -104,22 +108,15 @@ def meet(what: str) -> None:
 
     Files that one of them wrote before are there for all of them after it.
     """
-    if count() > 1:
-        # Keys must differ; all processes count the same meetings.
-        key = f"vlm_games {next(_meetings)}: {what}"
-        barrier = multihost.get_barrier_sync_fn()
-        barrier(key=key, timeout_ms=PATIENCE_MS)
+    _tell(what, None)
 
 
-def first_says(what: str, number: int) -> int:
-    """The number that host 0 has.
+def first_says(what: str, value):
+    """The value that host 0 has; anything that JSON holds.
 
     What lies on disk is for host 0 to say: who looks later may see more.
     """
-    if count() == 1:
-        return number
-    meet(what)
-    return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
+    return _tell(what, value)[0]
 
 
 def share(items) -> list:
@@ -127,13 +124,9 @@ def share(items) -> list:
     return list(items)[index() :: count()]
 
 
-def total(number: int) -> int:
+def total(what: str, number: int) -> int:
     """The sum of every process's number."""
-    if count() == 1:
-        return number
-    halves = np.array(divmod(number, 1 << 31), np.int32)  # JAX has no int64
-    high, low = multihost_utils.process_allgather(halves).T.astype(int)
-    return int(high.sum() << 31) + int(low.sum())
+    return sum(_tell(what, number))
 
 
 def agree(what: str, value) -> None:
@@ -147,15 +140,39 @@ def agree(what: str, value) -> None:
     """
     if count() == 1:
         return
-    digest = hashlib.sha256(repr(value).encode()).digest()[:8]
-    digests = multihost_utils.process_allgather(np.frombuffer(digest, np.uint8))
-    differ = [i for i, x in enumerate(digests) if (x != digests[0]).any()]
+    found = _tell(what, hashlib.sha256(repr(value).encode()).hexdigest())
+    differ = [i for i, digest in enumerate(found) if digest != found[0]]
     if differ:
         raise HostsError(
             f"{what}: hosts {differ} have another one than host 0. All hosts "
             "need the same program, config, base, images and workdir, and "
             "devices of one kind."
         )
+
+
+def _tell(what: str, value) -> list:
+    """What every process tells, by its number; all of them come here.
+
+    Raises:
+      HostsError: another one has come elsewhere.
+    """
+    if count() == 1:
+        return [value]
+    client = distributed.global_state.client
+    key = f"vlm_games/{next(_meetings)}"  # all count the same meetings
+    client.key_value_set(f"{key}/{index()}", json.dumps([what, value]))
+    client.wait_at_barrier(key, PATIENCE_MS)
+    found = [
+        json.loads(client.key_value_try_get(f"{key}/{host}"))
+        for host in range(count())
+    ]
+    for host, (other, _) in enumerate(found):
+        if other != what:
+            raise HostsError(
+                f"Host {index()} has come to {what!r}, host {host} to "
+                f"{other!r}: they see other files, or run other programs."
+            )
+    return [told for _, told in found]
 
 
 @contextlib.contextmanager

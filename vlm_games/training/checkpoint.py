@@ -38,7 +38,7 @@ def load(path: pathlib.Path, like):
 def exists(path: pathlib.Path) -> bool:
     """Whether a whole checkpoint lies at `path`; all hosts ask together."""
     there = path.is_dir() and ocp.is_orbax_checkpoint(path.absolute())
-    return bool(hosts.first_says(f"is there {path}", there))
+    return hosts.first_says(f"is there {path}", there)
 
 
 def latest(folder: pathlib.Path) -> tuple[int, pathlib.Path] | None:
