@@ -169,9 +169,10 @@ class Maker:
     def make(self, shards: Sequence[int]) -> list[list]:
         """Records of each shard: each host makes its share of the missing."""
         found = {shard: self._read(shard) for shard in shards}
-        missing = [shard for shard, records in found.items() if records is None]
-        # Before anything is written: all hosts must miss the same ones.
-        hosts.meet(f"{self._arm} {self._iteration}: looked")
+        missing = hosts.first_says(
+            f"{self._arm} {self._iteration}: missing",
+            [shard for shard, records in found.items() if records is None],
+        )
         if missing and self._player is None:
             self._player = warm_up(
                 self._run,
@@ -184,7 +185,9 @@ class Maker:
             self._write(shard)
         hosts.meet(f"{self._arm} {self._iteration}: played")
         return [
-            self._read_made(shard) if records is None else records
+            self._read_made(shard)
+            if records is None or shard in missing
+            else records
             for shard, records in found.items()
         ]
 
