@@ -146,20 +146,14 @@ def run_steps(
     what = "train" if folder.name == "sft" else folder.name
     metrics, tokens = None, 0
     for number in range(c.steps):
-        batches = feed.draw(
-            streams,
-            bench.tokenizer,
-            bench.model.tokens_per_image,
-            shards_of(bench.mesh),
-            seed,
-            number,
-            shards_here(bench.mesh),
-        )
+        batches = draw_here(bench, streams, seed, number)
         tokens += feed.count_tokens(batches)
         if number < start:
             continue
         pixels = feed.read_pixels(streams, batches)
         fed = place_batch(bench.mesh, (batches, pixels))
+        if metrics is None:
+            compile_together(course, recipe, state, frozen, *fed, key)
         # The last step's loss is read once the next one is on its way.
         step_name = f"{course.arm}/{course.iteration}/train/{number}"
         with run.profiled(step_name) as wait_for:
@@ -177,6 +171,30 @@ def run_steps(
     last = {} if metrics is None else check_finite(metrics, course, c.steps - 1)
     tokens = hosts.total(f"{course.name}: tokens", tokens)
     return state, {"trained_tokens": tokens, **last}
+
+
+def draw_here(bench, streams: Sequence[feed.Stream], seed, number: int):
+    """The micro-batches of a step, of which this host has its shards."""
+    return feed.draw(
+        streams,
+        bench.tokenizer,
+        bench.model.tokens_per_image,
+        shards_of(bench.mesh),
+        seed,
+        number,
+        shards_here(bench.mesh),
+    )
+
+
+def compile_together(course: Course, recipe: Recipe, *arguments) -> None:
+    """Compiles a step, and waits until all hosts have.
+
+    Who is done first would wait in the step, for longer than its collectives
+    allow.
+    """
+    if hosts.count() > 1:
+        recipe.update.lower(*arguments).compile()
+        hosts.meet(f"{course.name}: compiled")
 
 
 def with_reference(

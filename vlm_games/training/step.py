@@ -145,19 +145,7 @@ def make_train_step(
             )
         return sum_gradients(total)
 
-    def sharded(trained, frozen, *rest):
-        """`gradients` over the mesh; params enter it as they lie."""
-        own, others = fsdp_specs(mesh, trained), fsdp_specs(mesh, frozen)
-
-        def mapped(trained, frozen, *rest):
-            return gradients(
-                pieces(trained, own), pieces(frozen, others), *rest
-            )
-
-        rows = P(BATCH)
-        return shard_batch(
-            mapped, mesh, (own, others, rows, rows, P()), (P(), own)
-        )(trained, frozen, *rest)
+    sharded = over_mesh(mesh, gradients)
 
     @functools.partial(jax.jit, donate_argnums=0)
     def step(state: TrainState, frozen, batches, pixels, key):
@@ -178,3 +166,25 @@ def make_train_step(
         return constrain(mesh, state), metrics
 
     return step
+
+
+def over_mesh(mesh: Mesh, gradients: Callable):
+    """`gradients(trained, frozen, batches, pixels, key)` of all shards.
+
+    Params enter it as they lie, those that "fsdp" splits as a Piece.
+    """
+
+    def sharded(trained, frozen, *rest):
+        own, others = fsdp_specs(mesh, trained), fsdp_specs(mesh, frozen)
+
+        def mapped(trained, frozen, *rest):
+            return gradients(
+                pieces(trained, own), pieces(frozen, others), *rest
+            )
+
+        rows = P(BATCH)
+        return shard_batch(
+            mapped, mesh, (own, others, rows, rows, P()), (P(), own)
+        )(trained, frozen, *rest)
+
+    return sharded
