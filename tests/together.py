@@ -160,6 +160,7 @@ def improve(workdir, case: str, progress=lambda *told: None) -> dict:
     run = Run(c, setup, Workdir(workdir), progress)
     run.workdir.claim({"case": case})
     (rows,) = self_improve.self_improve(run).values()
+    run.workdir._lock.close()
     for metrics in rows:
         del metrics["seconds"], metrics["phase_seconds"]
     own = {"made": bench.made, "read": len(bench.images.read)}
