@@ -28,6 +28,7 @@ from vlm_games.models.shipped import find_shipped
 from vlm_games.models.vlm import init_params
 from vlm_games.pretraining import examples, tasks
 from vlm_games.training import step
+from vlm_games.training.trainable import Trainable
 from vlm_games.worlds import questions as world
 from vlm_games.worlds.splits import load_split
 
@@ -150,20 +151,31 @@ def train(c, output: str) -> None:
         params = jax.tree.map(lambda x: x.astype("float32"), params)
     else:
         params = init_params(config, jax.random.key(c.seed))
-    state = step.init_state(params, optimizer, mesh)
-    update = step.make_train_step(
-        config, optimizer, mesh, AugmentConfig(strength=c.augment)
-    )
     key = jax.random.key(c.seed)
+    trainable = Trainable(frozen=tuple(c.frozen))
+    trained, frozen = trainable.begin(params, key)
+    state = step.init_state(trained, optimizer, mesh)
+    update = step.make_train_step(
+        config,
+        optimizer,
+        mesh,
+        AugmentConfig(strength=c.augment),
+        trainable.assemble,
+    )
+
+    def save():
+        learned = trainable.assemble(frozen, state.params)
+        write(output, config, learned, tokenizer, c, started)
+
     bar = tqdm(feed(maker, c, total), total=total, unit="step")
     for number, (batches, pixels) in enumerate(bar):
-        state, metrics = update(state, None, batches, pixels, key)
+        state, metrics = update(state, frozen, batches, pixels, key)
         if number % 50 == 49:
             loss, right = float(metrics["loss"]), float(metrics["accuracy"])
             bar.set_postfix(loss=f"{loss:.3f}", right=f"{right:.3f}")
         if number % 500 == 499:
-            write(output, config, state.params, tokenizer, c, started)
-    write(output, config, state.params, tokenizer, c, started)
+            save()
+    save()
 
 
 def feed(maker: BatchMaker, c, total: int):
