@@ -1,0 +1,124 @@
+"""VIVA: what to do in the situation of an image, of up to five actions.
+
+The right one stands first in a third of the items, so options are shuffled.
+Items that nobody answered, 17 of 1,240, are told and not scored.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from vlm_games.evaluation.benchmarks.benchmark import (
+    LETTERS,
+    Benchmark,
+    Files,
+    Question,
+    Scores,
+    percent,
+)
+from vlm_games.evaluation.benchmarks.files import (
+    BenchmarkError,
+    by_id,
+    check,
+    field,
+    match,
+    read_records,
+)
+from vlm_games.evaluation.benchmarks.multiple_choice import chosen
+from vlm_games.games.choice import shuffle_options
+
+ASKED = "What is best done in this situation?"
+
+
+class Viva(Benchmark):
+    """Predictions: the owners' records with "image_file", "action_list" as it
+    was shown, and "result": [{"prediction": "B"}]."""
+
+    needs = {"annotations": "VIVA_annotation.json"}
+    asks = needs
+    key = "image_file"
+
+    def questions(self, files: Files) -> list[Question]:
+        asked = []
+        for number, (key, item) in enumerate(_items(files).items()):
+            place = f"{files.annotations}, {key!r}"
+            rng = np.random.default_rng((files.seed, number))
+            options, _ = shuffle_options(rng, _actions(item, place), 0)
+            asked.append(Question(key, ASKED, (key,), "choice", options))
+        return asked
+
+    def record(self, question: Question, answer: str) -> dict:
+        marked = zip(LETTERS, question.options, strict=False)
+        return {
+            self.key: question.key,
+            "action_list": [f"{mark}. {words}" for mark, words in marked],
+            "result": [{"prediction": answer}],
+        }
+
+    def score(self, files: Files) -> Scores:
+        items, path = _items(files), files.predictions
+        said = by_id(read_records(path), self.key, path)
+        match(said, items, path, files.annotations)
+        values, unparsed, unanswered = {}, 0, 0
+        for key, item in items.items():
+            right = _right(item, f"{files.annotations}, {key!r}")
+            if right is None:
+                unanswered += 1
+                continue
+            place = f"{path}, {key!r}"
+            shown = _actions(said[key], place)
+            if right not in shown:
+                raise BenchmarkError(
+                    f"{place}: the right action is not in its action_list."
+                )
+            named = chosen(_prediction(said[key], place), shown)
+            unparsed += named is None
+            values[key] = float(named is not None and shown[named] == right)
+        if not values:
+            raise BenchmarkError(f"{files.annotations}: no item has an answer.")
+        details = {"unanswered": unanswered, "unparsed": unparsed}
+        return Scores(values, percent(values.values()), details)
+
+
+def _prediction(record: Mapping, place: str) -> str:
+    results = field(record, "result", list, place)
+    if len(results) != 1:
+        raise BenchmarkError(f"{place}: {len(results)} results, expected one.")
+    result = check(results[0], dict, f"{place}, result")
+    return field(result, "prediction", str, f"{place}, result")
+
+
+def _actions(item: Mapping, place: str) -> list[str]:
+    """Actions without their letters, which must be A, B, ..."""
+    actions = []
+    for letter, action in zip(
+        LETTERS, field(item, "action_list", list, place), strict=False
+    ):
+        mark, dot, words = check(action, str, place).partition(".")
+        if mark.strip() != letter or not dot:
+            raise BenchmarkError(
+                f"{place}: the action {action!r} does not begin with "
+                f"{letter + '.'!r}."
+            )
+        actions.append(words.strip())
+    return actions
+
+
+def _right(item: Mapping, place: str) -> str | None:
+    """Words of the right action; None if nobody says which it is."""
+    answer = field(item, "answer", (str, type(None)), place)
+    actions = _actions(item, place)
+    if answer is None:
+        return None
+    letters = list(LETTERS[: len(actions)])
+    if answer not in letters:
+        raise BenchmarkError(
+            f"{place}: the answer {answer!r} is none of {', '.join(letters)}."
+        )
+    return actions[letters.index(answer)]
+
+
+def _items(files: Files) -> dict[str, dict]:
+    return by_id(
+        read_records(files.annotations), "image_file", files.annotations
+    )
