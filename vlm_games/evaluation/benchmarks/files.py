@@ -89,12 +89,12 @@ def read_pairs(path) -> list[tuple[str, str]]:
 
 
 def check(value: Any, kind: type[Kind] | tuple, place: str) -> Kind:
-    """The value itself, if it is of this kind.
+    """The value itself, if it is of this kind; true and false are of none.
 
     Raises:
       BenchmarkError: it is not.
     """
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
+    if not isinstance(value, kind) or isinstance(value, bool):
         kinds = kind if isinstance(kind, tuple) else (kind,)
         names = " or ".join(_NAMES[k] for k in kinds)
         found = repr(value)

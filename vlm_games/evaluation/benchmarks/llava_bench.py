@@ -87,7 +87,6 @@ class LlavaBench(Benchmark):
         values = {key: b / mean for key, (_, b) in grades.items()}
         details = {
             "per_category": {k: relative(v) for k, v in groups.items()},
-            "unrounded": 100 * sum(values.values()) / len(values),
         }
         return Scores(values, relative(list(grades.values())), details)
 
