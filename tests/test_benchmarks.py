@@ -147,7 +147,7 @@ def test_science_qa_scores_letters_and_the_owners_numbers(tmp_path):
     assert asked[0].text == "A hint.\nWhich?"
     assert [x.images for x in asked] == [(), ("test/8/image.png",)]
     records = [benchmark.record(x, y) for x, y in zip(asked, "B?", strict=True)]
-    text = benchmark.submission(records)
+    text = benchmark.submission(records, Files(None, *paths))
     assert json.loads(text) == {"results": {"4": 1, "8": -1}}
     owners = benchmark.score(Files(write(tmp_path, "r.json", text), *paths))
     assert (owners.overall, owners.details["unparsed"]) == (50.0, 1)
@@ -205,7 +205,7 @@ def test_mm_bench_is_right_only_in_every_rotation(tmp_path, table):
     said = {1: "B", 2: "A. left", 1000001: "A", 2000001: "B", 1000002: "left"}
     records = [{"index": k, "prediction": v} for k, v in said.items()]
     benchmark = BENCHMARKS["mmbench"]
-    text = benchmark.submission(records) if table else tuple(records)
+    text = benchmark.submission(records, Files()) if table else tuple(records)
     name = "p.tsv" if table else "p.jsonl"
     files = Files(
         write(tmp_path, name, text), write(tmp_path, "dev.tsv", MMBENCH)
@@ -248,7 +248,7 @@ def test_mm_vet_is_written_for_its_judge_and_scored_by_it(tmp_path):
     assert found.overall == 75.0
     assert found.details["per_capability"] == {"ocr": 75.0, "math": 50.0}
     records = [benchmark.record(x, "one") for x in benchmark.questions(files)]
-    text = benchmark.submission(records)
+    text = benchmark.submission(records, files)
     assert json.loads(text) == {"v1_0": "one", "v1_1": "one"}
 
 
@@ -273,7 +273,7 @@ def test_llava_bench_is_relative_to_the_reference(tmp_path):
     mean = 100 * sum(found.values.values()) / 3
     assert mean == pytest.approx(19 / 27 * 100)
     line = benchmark.record(benchmark.questions(files)[0], "A beach.")
-    assert json.loads(benchmark.submission([line])) == line
+    assert json.loads(benchmark.submission([line], files)) == line
     assert {"prompt", "answer_id", "model_id", "metadata"} <= set(line)
 
 
@@ -335,6 +335,11 @@ def test_math_vista_scores_lines_and_the_owners_extractions(tmp_path):
     assert (found.overall, found.details["extracted_by_rules"]) == (0.0, 0)
     (asked,) = benchmark.questions(Files(None, path))
     assert asked.text.startswith("How far? (Unit: m)\n")
+    record = benchmark.record(asked, "1.2")
+    text = benchmark.submission([record], Files(None, path))
+    # What the owners' script reads of each problem.
+    read = {"question_type", "answer_type", "choices", "query", "pid"}
+    assert read | {"response", "metadata"} <= set(json.loads(text)["1"])
 
 
 @pytest.mark.parametrize("table", [False, True])
@@ -354,7 +359,7 @@ def test_nlvr2_shows_two_images_and_counts_whole_sentences(tmp_path, table):
     answers = ["No, one.", "I think it is false.", "Yes"]
     said = [benchmark.record(x, y) for x, y in zip(asked, answers, strict=True)]
     assert [x["label"] for x in said] == ["False", "False", "True"]
-    text = benchmark.submission(said) if table else tuple(said)
+    text = benchmark.submission(said, files) if table else tuple(said)
     name = "p.csv" if table else "p.jsonl"
     found = benchmark.score(
         Files(write(tmp_path, name, text), files.annotations)
@@ -403,8 +408,10 @@ def test_viva_shuffles_by_seed_and_says_what_it_showed(tmp_path):
         assert first == benchmark.questions(drawn)[0]
         orders.add(first.options)
     assert len(orders) == 6
-    shown = benchmark.record(first, "C")["action_list"]
-    assert shown[0] == f"A. {first.options[0]}"
+    record = benchmark.record(first, "C")
+    assert record["action_list"][0] == f"A. {first.options[0]}"
+    (told,) = json.loads(benchmark.submission([record], drawn))
+    assert told["answer"] == "ABC"[first.options.index("Help.")]
 
 
 def test_every_benchmark_takes_an_id_where_pope_takes_an_order(tmp_path):

@@ -115,7 +115,7 @@ def ask(benchmark: Benchmark, files: Files) -> None:
         lambda done, of: print(f"{done} of {of} answered", file=sys.stderr),
     )
     if _SUBMISSION.value:
-        _write(_SUBMISSION.value, benchmark.submission(records))
+        _write(_SUBMISSION.value, benchmark.submission(records, files))
 
 
 def evaluate() -> dict | None:

@@ -181,10 +181,8 @@ def wording(
     return "\n".join(part for part in parts if part)
 
 
-def _open(image, folder) -> Image.Image:
-    """An image by name, by its bytes or as it is, RGB."""
-    if isinstance(image, Image.Image):
-        return image.convert("RGB")
+def _open(image: str | bytes, folder) -> Image.Image:
+    """An image by name or by its bytes, upright, RGB."""
     file, name = _file(image, folder)
     try:
         with Image.open(file, formats=decode.installed_formats()) as found:
@@ -195,12 +193,8 @@ def _open(image, folder) -> Image.Image:
         raise decode.UnreadableImageError(f"{name}: {error}") from error
 
 
-def _square(image, folder, size: int) -> np.ndarray:
+def _square(image: str | bytes, folder, size: int) -> np.ndarray:
     """The same as uint8 [size, size, 3]."""
-    if isinstance(image, Image.Image):
-        content = io.BytesIO()
-        image.convert("RGB").save(content, "PNG")
-        image = content.getvalue()
     file, name = _file(image, folder)
     try:
         return decode.decode_square(file, size)

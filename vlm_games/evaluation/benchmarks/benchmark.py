@@ -110,7 +110,7 @@ class Benchmark(abc.ABC):
         """Which question a record answers."""
         return record[self.key]
 
-    def submission(self, records: Sequence[Mapping]) -> str:
+    def submission(self, records: Sequence[Mapping], files: Files) -> str:
         """The file that the owners' scorer, server or judge takes."""
         return json.dumps(list(records), indent=1) + "\n"
 
@@ -125,6 +125,11 @@ class Benchmark(abc.ABC):
             key: field(record, self.said, str, f"{path}, {self.key} {key!r}")
             for key, record in found.items()
         }
+
+
+def as_lines(records: Iterable[Mapping]) -> str:
+    """JSON lines, for owners who want such."""
+    return "".join(json.dumps(record) + "\n" for record in records)
 
 
 def percent(values: Iterable[float], digits: int = 2) -> float | None:

@@ -4,7 +4,6 @@ Answers are written as the judge reads them; what is scored are its reviews.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 
 from vlm_games.evaluation.benchmarks.benchmark import (
@@ -12,6 +11,7 @@ from vlm_games.evaluation.benchmarks.benchmark import (
     Files,
     Question,
     Scores,
+    as_lines,
 )
 from vlm_games.evaluation.benchmarks.files import (
     BenchmarkError,
@@ -57,9 +57,9 @@ class LlavaBench(Benchmark):
             "metadata": {},
         }
 
-    def submission(self, records: Sequence[Mapping]) -> str:
+    def submission(self, records: Sequence[Mapping], files: Files) -> str:
         """Lines, which eval_gpt_review_bench.py takes in --answer-list."""
-        return "".join(json.dumps(record) + "\n" for record in records)
+        return as_lines(records)
 
     def score(self, files: Files) -> Scores:
         """The model's grades relative to the reference's, percent.

@@ -55,9 +55,16 @@ class MathVista(Benchmark):
             asked.append(Question(key, text, (image,), style, options))
         return asked
 
-    def submission(self, records: Sequence[Mapping]) -> str:
-        """By pid; extract_answer.py wants the problem's own fields beside."""
-        return json.dumps({x[self.key]: dict(x) for x in records}, indent=1)
+    def submission(self, records: Sequence[Mapping], files: Files) -> str:
+        """What extract_answer.py takes: problems, with query and response."""
+        asked = {x.key: x.text for x in self.questions(files)}
+        items = _items(files)
+        answered = {
+            x[self.key]: {**items[x[self.key]], "query": asked[x[self.key]]}
+            | dict(x)
+            for x in records
+        }
+        return json.dumps(answered, indent=1) + "\n"
 
     def score(self, files: Files) -> Scores:
         items, path = _items(files), files.predictions
@@ -172,7 +179,7 @@ def _per_skill(values: Mapping, items: Mapping) -> dict:
 
 
 def _items(files: Files) -> dict[str, dict]:
-    """Problems whose answers are known."""
+    """Problems by pid."""
     path = files.annotations
     items = check(read_json(path), dict, str(path))
     for key, item in items.items():

@@ -41,7 +41,7 @@ class MmVet(Benchmark):
             asked.append(Question(key, text, (image,), "open"))
         return asked
 
-    def submission(self, records: Sequence[Mapping]) -> str:
+    def submission(self, records: Sequence[Mapping], files: Files) -> str:
         """What mm-vet_evaluator.py takes as --result_file."""
         answers = {x[self.key]: x[self.said] for x in records}
         return json.dumps(answers, indent=1) + "\n"

@@ -59,7 +59,7 @@ class MmBench(Benchmark):
             asked.append(Question(key, text, (pixels,), "choice", options))
         return asked
 
-    def submission(self, records: Sequence[Mapping]) -> str:
+    def submission(self, records: Sequence[Mapping], files: Files) -> str:
         """A table to be saved as a spreadsheet, which the server takes."""
         out = io.StringIO()
         table = csv.writer(out, delimiter="\t", lineterminator="\n")

@@ -60,7 +60,7 @@ class Nlvr2(Benchmark):
     def record(self, question: Question, answer: str) -> dict:
         return super().record(question, truth(answer))
 
-    def submission(self, records: Sequence[Mapping]) -> str:
+    def submission(self, records: Sequence[Mapping], files: Files) -> str:
         return "".join(f"{x[self.key]},{x[self.said]}\n" for x in records)
 
     def score(self, files: Files) -> Scores:

@@ -1,12 +1,13 @@
 """POPE: is there such a thing in the image? One file a way of sampling them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from vlm_games.evaluation.benchmarks.benchmark import (
     Benchmark,
     Files,
     Question,
     Scores,
+    as_lines,
     percent,
 )
 from vlm_games.evaluation.benchmarks.files import (
@@ -45,6 +46,9 @@ class Pope(Benchmark):
             "question": question.text,
             "answer": answer,
         }
+
+    def submission(self, records: Sequence[Mapping], files: Files) -> str:
+        return as_lines(records)
 
     def score(self, files: Files) -> Scores:
         items = {key: item for _, key, item in _items(files)}

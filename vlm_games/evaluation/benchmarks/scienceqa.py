@@ -55,7 +55,7 @@ class ScienceQa(Benchmark):
         named = -1 if named is None else named
         return super().record(question, answer) | {"option": named}
 
-    def submission(self, records: Sequence[Mapping]) -> str:
+    def submission(self, records: Sequence[Mapping], files: Files) -> str:
         results = {x[self.key]: x["option"] for x in records}
         return json.dumps({"results": results}, indent=1) + "\n"
 
