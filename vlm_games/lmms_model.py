@@ -63,7 +63,8 @@ class VlmGames(lmms):
             for start in range(0, len(numbers), self._batch):
                 part = numbers[start : start + self._batch]
                 questions = [self._question(n, requests[n]) for n in part]
-                answers = self._speaker.say(questions, ".", tokens)
+                # The task says itself how it wants to be answered.
+                answers = self._speaker.say(questions, ".", tokens, "")
                 for number, answer in zip(part, answers, strict=True):
                     stops = requests[number].args[2].get("until")
                     said[number] = cut(answer, stops)
@@ -85,7 +86,7 @@ class VlmGames(lmms):
         _, to_messages, _, doc, task, split = request.args
         found = to_messages(self.task_dict[task][split][doc])
         text, images = read_messages(found)
-        return Question(number, text, images, "open")
+        return Question(number, text, images)
 
 
 def read_messages(messages: Sequence[Mapping]) -> tuple[str, tuple]:

@@ -4,7 +4,6 @@ A model of ours sees squares and is asked in its own few words. A public
 checkpoint reads images and chat just as its makers' processor prepares them.
 """
 
-import functools
 import io
 import os
 import pathlib
@@ -23,7 +22,7 @@ from vlm_games.games.instructions import Instructions, chat_instructions
 from vlm_games.games.play import Role
 from vlm_games.hub.pretrained import Pretrained, find_folder, load_pretrained
 from vlm_games.models.checkpoint import CONFIG
-from vlm_games.models.mesh import make_mesh, param_sharding
+from vlm_games.models.mesh import make_mesh
 from vlm_games.models.shipped import find_shipped
 from vlm_games.sampling.engine import Engine
 
@@ -73,11 +72,10 @@ def load_speaker(base: str, dtype: str, batch: int) -> Speaker:
       ValueError, FileNotFoundError: see `load_model` and `load_pretrained`.
     """
     folder = find_folder(str(find_shipped(base)))
-    mesh = make_mesh()
     if (folder / CONFIG).is_file() and not is_public(folder):
+        mesh = make_mesh()
         return OwnSpeaker(load_base(base, dtype, 0, {}, mesh), mesh, batch)
-    sharding = functools.partial(param_sharding, mesh)
-    return PublicSpeaker(load_pretrained(folder, dtype, sharding), batch)
+    return PublicSpeaker(load_pretrained(folder, dtype), batch)
 
 
 class OwnSpeaker:
@@ -119,7 +117,7 @@ class OwnSpeaker:
 
     def _prompt(self, question: Question, instruction: str | None) -> str:
         prompts, images = self._base.prompts, len(question.images)
-        brief = question.style in ("short", "yes_no") and instruction is None
+        brief = question.style in ("short", "yes_no") and not instruction
         if brief and images == 1:
             return prompts.ask_describer(question.text)
         words = wording(question, self._base.instructions, instruction)

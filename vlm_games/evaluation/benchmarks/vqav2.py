@@ -60,6 +60,8 @@ class VqaV2(Benchmark):
             read_json(files.annotations), "annotations", files.annotations
         )
         asked = _items(read_json(files.questions), "questions", files.questions)
+        # Annotations may be of a part of the questions.
+        asked = [key for key in asked if key in items]
         match(items, asked, files.annotations, files.questions)
         said = self.predictions(files)
         match(said, items, files.predictions, files.annotations)
@@ -69,7 +71,7 @@ class VqaV2(Benchmark):
             people = field(item, "answers", list, place)
             values[key] = accuracy(said[key], people, place)
             types[key] = field(item, "answer_type", str, place)
-            kinds[key] = field(item, "question_type", str, place)
+            kinds[key] = item.get("question_type")
         details = {
             "per_answer_type": per_group(values, types.get),
             "per_question_type": per_group(values, kinds.get),
