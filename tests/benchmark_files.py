@@ -1,6 +1,10 @@
-"""Small files in the true formats of benchmarks, for tests to write."""
+"""Small files in the true formats of benchmarks, and the entry point."""
 
 import json
+import os
+import pathlib
+import subprocess
+import sys
 
 from vlm_games.evaluation.benchmarks.benchmark import Files
 
@@ -108,3 +112,19 @@ def viva(folder, said) -> Files:
         write(folder, "said.json", predictions),
         write(folder, "VIVA_annotation.json", items),
     )
+
+
+def evaluate(*arguments, before="", code=0) -> str:
+    """Runs the entry point in a process of its own; returns what it says."""
+    command = f"{before}import runpy; runpy.run_module("
+    command += "'vlm_games.evaluate', run_name='__main__')"
+    root = str(pathlib.Path(__file__).parents[1])
+    found = subprocess.run(
+        [sys.executable, "-c", command, *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": root},
+        check=False,
+    )
+    assert found.returncode == code, found.stderr
+    return found.stdout + found.stderr

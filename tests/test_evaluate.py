@@ -1,14 +1,11 @@
 """The entry point without a model, its runner, its statistics, its errors."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from benchmark_files import POPE, pope, viva, vqav2, write
+from benchmark_files import POPE, evaluate, pope, viva, vqav2, write
 
 from vlm_games.evaluation.benchmarks import significance
 from vlm_games.evaluation.benchmarks.benchmark import Files, Question, require
@@ -17,22 +14,6 @@ from vlm_games.evaluation.benchmarks.registry import BENCHMARKS
 from vlm_games.evaluation.benchmarks.runner import run
 
 RIGHT = [(1001, "yes"), (1002, "3"), (1003, "blue")]
-
-
-def evaluate(*arguments, before="", code=0) -> str:
-    """Runs the entry point in a process of its own; returns what it says."""
-    command = f"{before}import runpy; runpy.run_module("
-    command += "'vlm_games.evaluate', run_name='__main__')"
-    root = str(pathlib.Path(__file__).parents[1])
-    found = subprocess.run(
-        [sys.executable, "-c", command, *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": root},
-        check=False,
-    )
-    assert found.returncode == code, found.stderr
-    return found.stdout + found.stderr
 
 
 def flags(files: Files) -> list[str]:

@@ -6,13 +6,11 @@ import shutil
 
 import numpy as np
 import pytest
-from absl.testing import flagsaver
-from benchmark_files import write
+from benchmark_files import evaluate, write
 from PIL import Image
 from reference import common
 
 import vlm_games
-from vlm_games import evaluate
 from vlm_games.data.decode import UnreadableImageError
 from vlm_games.evaluation.benchmarks.benchmark import Question
 from vlm_games.evaluation.questions import draw_items
@@ -117,17 +115,18 @@ class TestOwn:
             for i, x in enumerate(items)
             if x.question.yes_no
         )
-        predictions = tmp_path / "p.jsonl"
-        with flagsaver.as_parsed(
-            benchmark="pope",
-            base="",
-            dtype="float32",
-            images=str(folder),
-            annotations=write(tmp_path, "pope.json", lines),
-            predictions=str(predictions),
-            submission=str(tmp_path / "owners.json"),
-        ):
-            found = evaluate.evaluate()
+        path = write(tmp_path, "pope.json", lines)
+        evaluate(
+            "--benchmark=pope",
+            "--base=",
+            "--dtype=float32",
+            f"--images={folder}",
+            f"--annotations={path}",
+            f"--predictions={tmp_path}/p.jsonl",
+            f"--submission={tmp_path}/owners.json",
+            f"--output={tmp_path}/scores.json",
+        )
+        found = json.loads((tmp_path / "scores.json").read_text())
         assert found["items"] == len(lines)
         assert found["overall"] > 80
         owners = (tmp_path / "owners.json").read_text().splitlines()

@@ -18,7 +18,7 @@ import json
 import pathlib
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from vlm_games.data import atomic
 from vlm_games.evaluation.benchmarks import significance
@@ -155,6 +155,7 @@ def _write(path: str, content: str) -> None:
 def main(argv) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
+    logging.set_verbosity(logging.WARNING)
     try:
         found = evaluate()
         if found is None:
