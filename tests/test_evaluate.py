@@ -174,12 +174,12 @@ def test_models_that_say_the_same_do_not_differ():
 def test_chance_is_not_called_significant_more_often_than_it_should():
     rng = np.random.default_rng(0)
     found = []
-    for _ in range(200):
+    for _ in range(80):
         a, b = rng.choice([0, 0.3, 0.9, 1.0], (2, 60))
         pair = dict(enumerate(a)), dict(enumerate(b))
         found.append(significance.compare(*pair)["p_value"])
-    assert np.mean(np.array(found) < 0.05) < 0.09
-    assert np.mean(np.array(found) < 0.5) == pytest.approx(0.5, abs=0.1)
+    assert np.mean(np.array(found) < 0.05) < 0.12
+    assert np.mean(np.array(found) < 0.5) == pytest.approx(0.5, abs=0.17)
 
 
 # The runner ---------------------------------------------------------------

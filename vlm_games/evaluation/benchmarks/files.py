@@ -51,6 +51,31 @@ def read_records(path) -> list[dict]:
     return found
 
 
+def read_keyed(path) -> dict[str, dict]:
+    """A JSON object that holds objects by their ids.
+
+    Raises:
+      BenchmarkError: anything else.
+    """
+    found = check(read_json(path), dict, str(path))
+    for key, record in found.items():
+        check(record, dict, f"{path}, {key!r}")
+    return found
+
+
+def read_listed(path, name: str, key: str) -> dict:
+    """Objects of the list `name` in a JSON object, by their field `key`.
+
+    Raises:
+      BenchmarkError: anything else, or two have the same id.
+    """
+    whole = check(read_json(path), dict, str(path))
+    listed = field(whole, name, list, str(path))
+    for number, record in enumerate(listed, 1):
+        check(record, dict, f"{path}, {name}, record {number}")
+    return by_id(listed, key, path)
+
+
 def read_table(path) -> list[dict]:
     """A tab-separated table with a header; an empty cell is no field.
 

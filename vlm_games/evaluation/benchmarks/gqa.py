@@ -9,10 +9,9 @@ from vlm_games.evaluation.benchmarks.benchmark import (
     percent,
 )
 from vlm_games.evaluation.benchmarks.files import (
-    check,
     field,
     match,
-    read_json,
+    read_keyed,
 )
 
 
@@ -69,8 +68,5 @@ class Gqa(Benchmark):
 
 def _items(files: Files) -> dict[str, dict]:
     """Balanced questions by id; a file without the mark has only such."""
-    path = files.annotations
-    found = check(read_json(path), dict, str(path))
-    for key, item in found.items():
-        check(item, dict, f"{path}, question {key!r}")
+    found = read_keyed(files.annotations)
     return {k: x for k, x in found.items() if x.get("isBalanced", True)}

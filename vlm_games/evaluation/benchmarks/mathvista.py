@@ -20,10 +20,10 @@ from vlm_games.evaluation.benchmarks.benchmark import (
 from vlm_games.evaluation.benchmarks.files import (
     BenchmarkError,
     by_id,
-    check,
     field,
     match,
     read_json,
+    read_keyed,
     read_records,
 )
 from vlm_games.evaluation.benchmarks.multiple_choice import chosen
@@ -99,9 +99,7 @@ class MathVista(Benchmark):
         except BenchmarkError:  # lines, perhaps
             whole = None
         if isinstance(whole, dict) and self.key not in whole:
-            for key, record in whole.items():
-                check(record, dict, f"{path}, pid {key!r}")
-            return whole
+            return read_keyed(path)
         return by_id(read_records(path), self.key, path)
 
 
@@ -180,9 +178,7 @@ def _per_skill(values: Mapping, items: Mapping) -> dict:
 
 def _items(files: Files) -> dict[str, dict]:
     """Problems by pid."""
-    path = files.annotations
-    items = check(read_json(path), dict, str(path))
+    items = read_keyed(files.annotations)
     for key, item in items.items():
-        place = f"{path}, pid {key!r}"
-        field(check(item, dict, place), "question_type", str, place)
+        field(item, "question_type", str, f"{files.annotations}, pid {key!r}")
     return items

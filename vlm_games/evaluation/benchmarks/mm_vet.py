@@ -18,7 +18,7 @@ from vlm_games.evaluation.benchmarks.files import (
     check,
     field,
     match,
-    read_json,
+    read_keyed,
 )
 
 DIGITS = 1  # of the owners' tables
@@ -34,7 +34,7 @@ class MmVet(Benchmark):
 
     def questions(self, files: Files) -> list[Question]:
         asked = []
-        for key, item in _items(files).items():
+        for key, item in read_keyed(files.annotations).items():
             place = f"{files.annotations}, {key!r}"
             text = field(item, "question", str, place)
             image = field(item, "imagename", str, place)
@@ -47,15 +47,13 @@ class MmVet(Benchmark):
         return json.dumps(answers, indent=1) + "\n"
 
     def score(self, files: Files) -> Scores:
-        items, path = _items(files), files.predictions
-        graded = check(read_json(path), dict, str(path))
+        items, path = read_keyed(files.annotations), files.predictions
+        graded = read_keyed(path)
         match(graded, items, path, files.annotations)
         values = {}
         for key in items:
             place = f"{path}, {key!r}"
-            grades = field(
-                check(graded[key], dict, place), "score", list, place
-            )
+            grades = field(graded[key], "score", list, place)
             for grade in grades:
                 if not 0 <= check(grade, (int, float), place) <= 1:
                     raise BenchmarkError(f"{place}: a grade of {grade}.")
@@ -83,11 +81,3 @@ class MmVet(Benchmark):
 
 def _skills(item: Mapping) -> list[str]:
     return item.get("capability", [])
-
-
-def _items(files: Files) -> dict[str, dict]:
-    path = files.annotations
-    items = check(read_json(path), dict, str(path))
-    for key, item in items.items():
-        check(item, dict, f"{path}, {key!r}")
-    return items

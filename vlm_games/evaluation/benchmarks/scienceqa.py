@@ -17,6 +17,7 @@ from vlm_games.evaluation.benchmarks.files import (
     field,
     match,
     read_json,
+    read_keyed,
 )
 from vlm_games.evaluation.benchmarks.multiple_choice import chosen
 
@@ -112,7 +113,7 @@ def _grades(item: Mapping) -> str:
 
 def _items(files: Files) -> dict[str, dict]:
     """Problems of the test split."""
-    problems = check(read_json(files.annotations), dict, str(files.annotations))
+    problems = read_keyed(files.annotations)
     splits = check(read_json(files.questions), dict, str(files.questions))
     keys = field(splits, SPLIT, list, str(files.questions))
     match(
@@ -123,7 +124,7 @@ def _items(files: Files) -> dict[str, dict]:
     )
     for key in keys:
         place = f"{files.annotations}, problem {key!r}"
-        problem = check(problems[key], dict, place)
+        problem = problems[key]
         choices = field(problem, "choices", list, place)
         right = field(problem, "answer", int, place)
         if not 0 <= right < len(choices):

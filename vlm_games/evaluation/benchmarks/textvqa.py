@@ -9,11 +9,9 @@ from vlm_games.evaluation.benchmarks.benchmark import (
 )
 from vlm_games.evaluation.benchmarks.files import (
     BenchmarkError,
-    by_id,
-    check,
     field,
     match,
-    read_json,
+    read_listed,
 )
 from vlm_games.evaluation.benchmarks.vqa_text import (
     agreement,
@@ -32,7 +30,9 @@ class TextVqa(Benchmark):
 
     def questions(self, files: Files) -> list[Question]:
         asked = []
-        for key, item in _items(files).items():
+        for key, item in read_listed(
+            files.annotations, "data", self.key
+        ).items():
             place = f"{files.annotations}, question_id {key!r}"
             image = field(item, "image_id", str, place)
             text = field(item, "question", str, place)
@@ -40,7 +40,7 @@ class TextVqa(Benchmark):
         return asked
 
     def score(self, files: Files) -> Scores:
-        items = _items(files)
+        items = read_listed(files.annotations, "data", self.key)
         said = self.predictions(files)
         match(said, items, files.predictions, files.annotations)
         values = {}
@@ -65,12 +65,3 @@ def _alike(text: str) -> str:
     """VQA's rules, once commas and question marks went and "'s" stood alone."""
     text = text.lower().replace(",", "").replace("?", "").replace("'s", " 's")
     return normalise(clean(text.strip()))
-
-
-def _items(files: Files) -> dict:
-    path = files.annotations
-    whole = check(read_json(path), dict, str(path))
-    listed = field(whole, "data", list, str(path))
-    for number, item in enumerate(listed, 1):
-        check(item, dict, f"{path}, data, record {number}")
-    return by_id(listed, "question_id", path)

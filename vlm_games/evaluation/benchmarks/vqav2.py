@@ -12,11 +12,11 @@ from vlm_games.evaluation.benchmarks.benchmark import (
 )
 from vlm_games.evaluation.benchmarks.files import (
     BenchmarkError,
-    by_id,
     check,
     field,
     match,
     read_json,
+    read_listed,
 )
 from vlm_games.evaluation.benchmarks.vqa_text import (
     agreement,
@@ -35,14 +35,14 @@ class VqaV2(Benchmark):
     asks = {"questions": needs["questions"]}
 
     def questions(self, files: Files) -> list[Question]:
-        whole = read_json(files.questions)
-        found = _items(whole, "questions", files.questions)
-        split = field(whole, "data_subtype", str, str(files.questions))
+        path = files.questions
+        found = read_listed(path, "questions", self.key)
+        split = field(read_json(path), "data_subtype", str, str(path))
         # test-dev is a part of the images of test2015.
         split = "test2015" if split.startswith("test") else split
         asked = []
         for key, item in found.items():
-            place = f"{files.questions}, question_id {key!r}"
+            place = f"{path}, question_id {key!r}"
             text = field(item, "question", str, place)
             image = field(item, "image_id", int, place)
             asked.append(
@@ -56,10 +56,8 @@ class VqaV2(Benchmark):
         return super().record(question, normalise(clean(answer)))
 
     def score(self, files: Files) -> Scores:
-        items = _items(
-            read_json(files.annotations), "annotations", files.annotations
-        )
-        asked = _items(read_json(files.questions), "questions", files.questions)
+        items = read_listed(files.annotations, "annotations", self.key)
+        asked = read_listed(files.questions, "questions", self.key)
         # Annotations may be of a part of the questions.
         asked = [key for key in asked if key in items]
         match(items, asked, files.annotations, files.questions)
@@ -107,11 +105,3 @@ def accuracy(said: str, people: Sequence[Mapping], place: str) -> float:
     people = [{**x, "answer": y} for x, y in zip(people, heard, strict=True)]
     twins = [[i for i, y in enumerate(people) if y == x] for x in people]
     return agreement(matches, twins)
-
-
-def _items(whole, name: str, path) -> dict:
-    """Records of the list `name` of a file, by question_id."""
-    listed = field(check(whole, dict, str(path)), name, list, str(path))
-    for number, item in enumerate(listed, 1):
-        check(item, dict, f"{path}, {name}, record {number}")
-    return by_id(listed, "question_id", path)
