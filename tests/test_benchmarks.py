@@ -222,9 +222,12 @@ def test_math_vista_writes_answers_as_the_owners_do(extraction, item, written):
 
 def test_math_vista_takes_answers_out_of_responses_by_rules():
     choices = {"choices": ["12 cm", "15 cm"]}
-    assert extract("So the answer is (B).", choices) == "15 cm"
-    assert extract("It is 12 cm.", choices) == "12 cm"
+    assert extract("So the answer is (B).", choices) == "(B)"
+    assert extract("It is 12 cm.", choices) == "(A)"
     assert extract("Who knows?", choices) == ""
+    samples = {"choices": ["the same", "sample A", "sample A"]}
+    assert extract("Sample A", samples) == "(B)"
+    assert extract("A", samples) == "(A)"
     number = {"answer_type": "integer"}
     assert extract("2 and 3 make 1,005.", number) == "1005"
     assert extract("none", number) == ""

@@ -2,11 +2,13 @@
 
 import base64
 import json
+import pathlib
 
 import pytest
 from benchmark_files import viva, write
 
 from vlm_games.evaluation.benchmarks.benchmark import Files
+from vlm_games.evaluation.benchmarks.files import BenchmarkError
 from vlm_games.evaluation.benchmarks.registry import BENCHMARKS
 
 
@@ -96,7 +98,11 @@ def test_viva_follows_the_words_and_leaves_the_unanswered_out(tmp_path):
     )
     found = BENCHMARKS["viva"].score(files)
     assert (found.overall, len(found.values)) == (50.0, 2)
-    assert found.details == {"unanswered": 1, "unparsed": 0}
+    assert found.details == {
+        "unanswered": 1,
+        "unlisted": 0,
+        "unparsed": 0,
+    }
 
 
 def test_viva_shuffles_by_seed_and_says_what_it_showed(tmp_path):
@@ -113,3 +119,21 @@ def test_viva_shuffles_by_seed_and_says_what_it_showed(tmp_path):
     assert record["action_list"][0] == f"A. {first.options[0]}"
     (told,) = json.loads(benchmark.submission([record], drawn))
     assert told["answer"] == "ABC"[first.options.index("Help.")]
+
+
+def test_viva_takes_a_letter_that_was_left_out_as_it_is(tmp_path):
+    """Four of the owners' items have no action B."""
+    shown = ["A. Help.", "C. Go on.", "D. Call 112."]
+    files = viva(tmp_path, [(shown, "A"), (shown, "D"), (shown, "B")])
+    assert BENCHMARKS["viva"].score(files).overall == 100.0
+    items = json.loads(pathlib.Path(files.annotations).read_text())
+    del items[1]["action_list"][1]  # the right one
+    write(tmp_path, "VIVA_annotation.json", items)
+    found = BENCHMARKS["viva"].score(files)
+    assert (found.overall, found.details["unlisted"]) == (50.0, 1)
+
+
+def test_viva_wants_a_letter_before_each_action(tmp_path):
+    twice = ["A. Help.", "A. Call 112."]
+    with pytest.raises(BenchmarkError, match="a letter of its own"):
+        BENCHMARKS["viva"].score(viva(tmp_path, [(twice, "A")] * 3))

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from vlm_games.evaluation.benchmarks.benchmark import (
+    LETTERS,
     Benchmark,
     Files,
     Question,
@@ -111,11 +112,12 @@ HINTS = {
 
 
 def extract(response: str, item: Mapping) -> str:
-    """The answer in a response, by rules; "" if there is none."""
+    """The answer in a response, by rules: a letter in brackets, a number or a
+    list; "" if there is none."""
     response, choices = response.strip(), item.get("choices") or []
     if choices:
         named = chosen(response, choices)
-        return "" if named is None else choices[named]
+        return "" if named is None else f"({LETTERS[named]})"
     if item.get("answer_type") == "list":
         lists = re.findall(r"\[[^\[\]]*\]", response)
         return lists[-1] if lists else ""

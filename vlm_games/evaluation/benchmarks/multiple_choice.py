@@ -6,18 +6,21 @@ from vlm_games.evaluation.benchmarks.benchmark import LETTERS
 from vlm_games.games.choice import parse_mark
 
 
-def chosen(answer: str, options: Sequence[str]) -> int | None:
-    """The option that an answer names by its letter, or else by its words.
+def chosen(
+    answer: str, options: Sequence[str], marks: Sequence[str] = LETTERS
+) -> int | None:
+    """The option that an answer repeats, or names by its mark or its words.
 
     Returns:
       its position; None if no option, or more than one, is named.
     """
-    marks = LETTERS[: len(options)]
-    mark = parse_mark(answer, marks)
+    said = answer.strip().casefold()
+    words = [option.strip().casefold() for option in options]
+    # "Sample A" may be an option; a bare letter is a mark.
+    if said in words and len(said) > 1:
+        return words.index(said)
+    mark = parse_mark(answer, marks[: len(options)])
     if mark is not None:
         return mark
-    said = answer.strip().casefold()
-    exact = [i for i, x in enumerate(options) if x.strip().casefold() == said]
-    within = [i for i, x in enumerate(options) if x.strip().casefold() in said]
-    found = exact or within
-    return found[0] if len(found) == 1 else None
+    within = [i for i, option in enumerate(words) if option in said]
+    return within[0] if len(within) == 1 else None

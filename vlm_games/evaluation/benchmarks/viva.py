@@ -1,7 +1,8 @@
 """VIVA: what to do in the situation of an image, of up to five actions.
 
 The right one stands first in a third of the items, so options are shuffled.
-Items that nobody answered, 17 of 1,240, are told and not scored.
+Items that nobody answered, 17 of 1,240, are told and not scored. In 4 the right
+action is missing from the list: no answer is right, as the owners have it.
 """
 
 import json
@@ -44,7 +45,8 @@ class Viva(Benchmark):
         for number, (key, item) in enumerate(_items(files).items()):
             place = f"{files.annotations}, {key!r}"
             rng = np.random.default_rng((files.seed, number))
-            options, _ = shuffle_options(rng, _actions(item, place), 0)
+            actions = tuple(_actions(item, place).values())
+            options, _ = shuffle_options(rng, actions, 0)
             asked.append(Question(key, ASKED, (key,), "choice", options))
         return asked
 
@@ -64,15 +66,15 @@ class Viva(Benchmark):
             place = repr(record[self.key])
             right = _right(items[record[self.key]], place)
             shown = _actions(record, place)
-            letter = None if right is None else LETTERS[shown.index(right)]
-            told.append({**record, "answer": letter})
+            letters = [mark for mark, words in shown.items() if words == right]
+            told.append({**record, "answer": letters[0] if letters else None})
         return json.dumps(told, indent=1) + "\n"
 
     def score(self, files: Files) -> Scores:
         items, path = _items(files), files.predictions
         said = by_id(read_records(path), self.key, path)
         match(said, items, path, files.annotations)
-        values, unparsed, unanswered = {}, 0, 0
+        values, unparsed, unanswered, unlisted = {}, 0, 0, 0
         for key, item in items.items():
             right = _right(item, f"{files.annotations}, {key!r}")
             if right is None:
@@ -80,16 +82,23 @@ class Viva(Benchmark):
                 continue
             place = f"{path}, {key!r}"
             shown = _actions(said[key], place)
-            if right not in shown:
+            unlisted += not right
+            if right and right not in shown.values():
                 raise BenchmarkError(
                     f"{place}: the right action is not in its action_list."
                 )
-            named = chosen(_prediction(said[key], place), shown)
+            options = list(shown.values())
+            answer = _prediction(said[key], place)
+            named = chosen(answer, options, tuple(shown))
             unparsed += named is None
-            values[key] = float(named is not None and shown[named] == right)
+            values[key] = float(named is not None and options[named] == right)
         if not values:
             raise BenchmarkError(f"{files.annotations}: no item has an answer.")
-        details = {"unanswered": unanswered, "unparsed": unparsed}
+        details = {
+            "unanswered": unanswered,
+            "unlisted": unlisted,
+            "unparsed": unparsed,
+        }
         return Scores(values, percent(values.values()), details)
 
 
@@ -101,34 +110,28 @@ def _prediction(record: Mapping, place: str) -> str:
     return field(result, "prediction", str, f"{place}, result")
 
 
-def _actions(item: Mapping, place: str) -> list[str]:
-    """Actions without their letters, which must be A, B, ..."""
-    actions = []
-    for letter, action in zip(
-        LETTERS, field(item, "action_list", list, place), strict=False
-    ):
+def _actions(item: Mapping, place: str) -> dict[str, str]:
+    """Actions by their letters, one of which is left out in some items."""
+    actions = {}
+    for action in field(item, "action_list", list, place):
         mark, dot, words = check(action, str, place).partition(".")
-        if mark.strip() != letter or not dot:
+        if mark.strip() not in tuple(LETTERS) or mark in actions or not dot:
             raise BenchmarkError(
-                f"{place}: the action {action!r} does not begin with "
-                f"{letter + '.'!r}."
+                f"{place}: the action {action!r} does not begin with a letter "
+                "of its own and a full stop."
             )
-        actions.append(words.strip())
+        actions[mark.strip()] = words.strip()
     return actions
 
 
 def _right(item: Mapping, place: str) -> str | None:
-    """Words of the right action; None if nobody says which it is."""
+    """Words of the right action; None if nobody says which it is, and "" if
+    it is not among the actions."""
     answer = field(item, "answer", (str, type(None)), place)
     actions = _actions(item, place)
     if answer is None:
         return None
-    letters = list(LETTERS[: len(actions)])
-    if answer not in letters:
-        raise BenchmarkError(
-            f"{place}: the answer {answer!r} is none of {', '.join(letters)}."
-        )
-    return actions[letters.index(answer)]
+    return actions.get(answer, "")
 
 
 def _items(files: Files) -> dict[str, dict]:
