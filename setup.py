@@ -61,6 +61,9 @@ setuptools.setup(
         "tqdm>=4.66",
         "transformers>=5.0,<6",
     ],
+    entry_points={
+        "lmms_eval.models": ["vlm_games = vlm_games.lmms_model:manifest"],
+    },
     extras_require={
         "tpu": [f"jax[tpu]{JAX_RANGE}"],
         "cuda": [f"jax[cuda12]{JAX_RANGE}"],
@@ -68,6 +71,8 @@ setuptools.setup(
         "test": ["pytest>=8.3", "pytest-xdist>=3.8", "ruff>=0.17,<0.18"],
         # config.triangle.similarity = "sentences"; brings PyTorch with it.
         "sentences": ["sentence-transformers>=5.0"],
+        # lmms-eval runs its own tasks on our models: vlm_games.lmms_model.
+        "lmms": ["lmms-eval>=0.7"],
         # What tests/reference/ makes the reference files with, and what tests
         # compare with live; no torchvision: images are read without it.
         "reference": ["torch==2.13.0", "peft>=0.21", "trl>=1.16"],

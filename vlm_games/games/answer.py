@@ -1,4 +1,4 @@
-"""What a model says after any prompt about one image, in large batches."""
+"""What a model says after any prompt about images, in large batches."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -20,14 +20,15 @@ ROWS = 128  # prompts at a time, on each device, if nothing else is said
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """A prompt about one image, or none.
+    """A prompt about an image, several, or none.
 
     Attributes:
-      image: its number, or None. text: with `<image>` where it goes.
+      image: its number, those of several, or None.
+      text: with `<image>` where each goes.
       draw: two numbers that, with the seed, fix what is drawn.
     """
 
-    image: int | None
+    image: int | tuple[int, ...] | None
     text: str
     draw: tuple[int, int] = (0, 0)
 
@@ -124,7 +125,12 @@ def answer(
 def _encode(engine: Engine, tokenizer: Tokenizer, prompt: Asked):
     """(ids, slots into the image bank) of a prompt."""
     n = engine.config.tokens_per_image
-    images = () if prompt.image is None else (prompt.image,)
+    images = prompt.image
+    if not isinstance(images, tuple):
+        images = () if images is None else (images,)
     found = encode(Example(images, (read(prompt.text),)), tokenizer, n)
-    slots, first = found.image_slots, (prompt.image or 0) * n
-    return found.tokens, np.where(slots >= 0, first + slots, -1)
+    slots = found.image_slots
+    # From counting within the prompt to counting in the bank.
+    bank = np.array([i * n + t for i in images for t in range(n)], int)
+    bank = np.append(bank, -1)  # what -1, a word, looks up
+    return found.tokens, bank[slots]

@@ -59,6 +59,11 @@ class Prompts:
         template = self.task if image else self.text_task
         return template.format(image=IMAGE, instruction=instruction)
 
+    def compare(self, instruction: str, images: int) -> str:
+        """The whole prompt of an instruction about several numbered images."""
+        shown = self.gap.join([*self._numbered(images), instruction])
+        return self.text_task.format(instruction=shown)
+
     def describer_trunk(self) -> str:
         """The Describer's prompt up to its image, shared by all questions."""
         return "".join(self.ask_describer("").partition(IMAGE)[:2])
@@ -83,12 +88,14 @@ class Prompts:
 
     def open_game(self, images: int, style: str) -> str:
         """What the Guesser reads before its first words."""
-        numbered = [
+        opening = self.opening.format(style=STYLES[style])
+        return self.gap.join([opening, *self._numbered(images)])
+
+    def _numbered(self, images: int) -> list[str]:
+        return [
             self.candidate.format(number=k + 1, image=IMAGE)
             for k in range(images)
         ]
-        opening = self.opening.format(style=STYLES[style])
-        return self.gap.join([opening, *numbered])
 
     def next_cue(self, last: bool) -> str:
         """After which the Guesser speaks."""
