@@ -6,7 +6,6 @@ Of a public family: what transformers and vLLM open; with --adapters what PEFT
 opens. Of ours: what `config.base` takes.
 """
 
-import json
 import pathlib
 import shutil
 import sys
@@ -15,6 +14,7 @@ import jax
 from absl import app, flags, logging
 
 from vlm_games.base_model import is_public
+from vlm_games.data.workdir import Workdir
 from vlm_games.hub import peft
 from vlm_games.hub.pretrained import find_folder, load_pretrained
 from vlm_games.models.checkpoint import WEIGHTS, load_model, save_model
@@ -112,9 +112,7 @@ def main(argv) -> None:
     logging.set_verbosity(logging.WARNING)
     try:
         folder = find_iteration(_WORKDIR.value, _ARM.value, _ITERATION.value)
-        config = json.loads(
-            (pathlib.Path(_WORKDIR.value) / "config.json").read_text()
-        )
+        config = Workdir(_WORKDIR.value).config()
         export(folder, config, _OUTPUT.value, _ADAPTERS.value)
     except (OSError, ValueError) as error:
         sys.exit(f"vlm_games: {error}")

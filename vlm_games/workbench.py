@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 
 import jax
+import ml_collections
 import numpy as np
 
 from vlm_games import choices
@@ -93,6 +94,23 @@ class Run:
             return
         with jax.profiler.trace(self.workdir.root / "profile" / step):
             yield jax.block_until_ready
+
+
+def config_of(workdir: Workdir) -> ml_collections.ConfigDict:
+    """The config that a run was started with.
+
+    Raises:
+      FileNotFoundError: there is no run.
+    """
+
+    def as_given(value):
+        if isinstance(value, dict):
+            return {name: as_given(v) for name, v in value.items()}
+        return tuple(value) if isinstance(value, list) else value
+
+    fields = workdir.config()
+    fields.pop("digests", None)
+    return ml_collections.ConfigDict(as_given(fields))
 
 
 def build(config) -> Setup:
