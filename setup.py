@@ -41,6 +41,7 @@ setuptools.setup(
     package_data={
         "vlm_games": ["py.typed", "assets/**/*"],
         "vlm_games.report": ["*.jinja", "*.css"],
+        "vlm_games.viewing": ["templates/*.jinja", "*.css", "*.js"],
     },
     install_requires=[
         "absl-py>=2.1",
@@ -68,6 +69,10 @@ setuptools.setup(
         "test": ["pytest>=8.3", "pytest-xdist>=3.8", "ruff>=0.17,<0.18"],
         # config.triangle.similarity = "sentences"; brings PyTorch with it.
         "sentences": ["sentence-transformers>=5.0"],
+        # python -m vlm_games.view: a page over a run.
+        "view": ["starlette>=1.0", "uvicorn>=0.40"],
+        # vlm_games.export_games with --format=parquet or dpo.
+        "exports": ["pyarrow>=20"],
         # What tests/reference/ makes the reference files with, and what tests
         # compare with live; no torchvision: images are read without it.
         "reference": ["torch==2.13.0", "peft>=0.21", "trl>=1.16"],

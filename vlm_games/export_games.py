@@ -39,7 +39,8 @@ def main(argv) -> None:
     except (OSError, ValueError) as error:
         sys.exit(f"vlm_games: {error}")
     counts = ", ".join(
-        f"{count} {stream}" for stream, count in found.provenance["rows"].items()
+        f"{count} {stream}"
+        for stream, count in found.provenance["rows"].items()
     )
     print(f"{folder}: {counts} as {given.output}")
 

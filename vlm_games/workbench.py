@@ -10,7 +10,7 @@ import ml_collections
 import numpy as np
 
 from vlm_games import choices
-from vlm_games.base_model import load_base
+from vlm_games.base_model import find_model, load_base
 from vlm_games.data.images import FolderSource, ImageSource, RenderedSource
 from vlm_games.data.tfds_source import TfdsSource
 from vlm_games.data.workdir import Workdir
@@ -167,6 +167,16 @@ def build(config) -> Setup:
     )
     digests = {"base": base.digest, "images": play.digest()}
     return Setup(bench, base.params, held_out, tuple(skipped), digests)
+
+
+def open_images(config) -> ImageSource:
+    """The images that a run plays on, at its model's size; loads no weights.
+
+    Raises:
+      FileNotFoundError, ValueError: saying which field is at fault.
+    """
+    model = find_model(config.base, config.image_size)
+    return _images(config, model.vision.image_size)[0]
 
 
 def _images(config, size: int):

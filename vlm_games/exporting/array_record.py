@@ -10,13 +10,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from vlm_games.data.png import from_png, to_png
 from vlm_games.exporting.conversations import (
     Row,
     row_from_fields,
     row_to_fields,
 )
 from vlm_games.exporting.gather import Export
-from vlm_games.exporting.pictures import from_png, to_png
 
 NAME, VERSION, SPLIT = "vlm_games_export", "1.0.0", "train"
 SHARD = f"{NAME}-{SPLIT}.array_record-00000-of-00001"

@@ -91,9 +91,7 @@ def to_rows(
         shown = tuple(names[i] for i in mine.images)
         if pairs:
             good, bad = (messages(said.trunk + b) for b in said.branches)
-            rows.append(
-                Row(stream, number, 0, shown, good, bad[-1].text, mine)
-            )
+            rows.append(Row(stream, number, 0, shown, good, bad[-1].text, mine))
             continue
         for branch, pieces in enumerate(said.branches or ((),)):
             part = dataclasses.replace(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from vlm_games.data.png import from_png, to_png
 from vlm_games.exporting.conversations import (
     USER,
     Row,
@@ -17,7 +18,6 @@ from vlm_games.exporting.conversations import (
     row_to_fields,
 )
 from vlm_games.exporting.gather import Export
-from vlm_games.exporting.pictures import from_png, to_png
 
 FILE, IMAGES = "train.json", "images"
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from vlm_games.data.examples import IMAGE
+from vlm_games.data.png import from_png, to_png
 from vlm_games.exporting.conversations import (
     Message,
     Row,
@@ -22,7 +23,6 @@ from vlm_games.exporting.conversations import (
     row_to_fields,
 )
 from vlm_games.exporting.gather import Export
-from vlm_games.exporting.pictures import from_png, to_png
 
 FILE = "train.parquet"
 ROWS = 512  # written at a time, so that a long export needs little memory
