@@ -66,7 +66,15 @@ setuptools.setup(
         "tpu": [f"jax[tpu]{JAX_RANGE}"],
         "cuda": [f"jax[cuda12]{JAX_RANGE}"],
         # ruff's formatting may change with its minor version, hence the bound.
-        "test": ["pytest>=8.3", "pytest-xdist>=3.8", "ruff>=0.17,<0.18"],
+        "test": [
+            "pyarrow>=20",
+            "pytest>=8.3",
+            "pytest-xdist>=3.8",
+            "ruff>=0.17,<0.18",
+            "selenium>=4.30",
+            "starlette>=1.0",
+            "uvicorn>=0.40",
+        ],
         # config.triangle.similarity = "sentences"; brings PyTorch with it.
         "sentences": ["sentence-transformers>=5.0"],
         # python -m vlm_games.view: a page over a run.

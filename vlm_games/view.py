@@ -40,7 +40,9 @@ def main(argv) -> None:
         sys.exit(f"vlm_games: {error}")
     port = listening.getsockname()[1]
     print(f"http://{HOST}:{port}/ (Ctrl-C ends it)", flush=True)
-    config = uvicorn.Config(page, log_level="warning", server_header=False)
+    config = uvicorn.Config(
+        page, log_level="warning", server_header=False, ws="none"
+    )
     uvicorn.Server(config).run(sockets=[listening])
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vlm_games.data.png import from_png, to_png
+from vlm_games.data.png import to_png
 from vlm_games.exporting.conversations import (
     Row,
     row_from_fields,
@@ -54,13 +54,10 @@ def read(folder: pathlib.Path) -> Iterator[tuple[Row, list[np.ndarray]]]:
     import tensorflow_datasets as tfds
 
     builder = tfds.builder_from_directory(folder / NAME / VERSION)
-    source = builder.as_data_source(
-        SPLIT, decoders={"images": tfds.decode.SkipDecoding()}
-    )
+    source = builder.as_data_source(SPLIT)
     for number in range(len(source)):
         found = source[number]
-        row = row_from_fields(json.loads(found["record"]))
-        yield row, [from_png(content) for content in found["images"]]
+        yield row_from_fields(json.loads(found["record"])), [*found["images"]]
 
 
 def _features():

@@ -103,6 +103,7 @@ def go_on(
     limit: int,
     temperature: float,
     rows: int,
+    room: int = 0,
 ) -> list[Answer]:
     """What is said after each example, which may show any number of images.
 
@@ -111,12 +112,14 @@ def go_on(
         seed fix what is drawn.
       sampling: seed, forbidden tokens [V] and truncation.
       limit, temperature, rows: see `answer`.
+      room: tokens of the longest example to come: what has room for it need
+        not be compiled again.
     """
     if not examples:
         return []
     encoded = [_encode(engine, tokenizer, example) for example in examples]
     longest = max(len(tokens) for tokens, _ in encoded)
-    width, batch = bucket(longest), rows * engine.shards
+    width, batch = bucket(max(longest, room)), rows * engine.shards
     numbers = np.zeros((2, len(encoded) + batch), np.int32)
     numbers[:, : len(encoded)] = np.array(draws).T
     stop = np.arange(engine.config.vocab_size) == tokenizer.eos_id

@@ -7,14 +7,13 @@ again each time, which a person does not notice.
 import dataclasses
 from collections.abc import Sequence
 
-import numpy as np
-
 from vlm_games.data.examples import Example, read
 from vlm_games.data.tokenizer import Tokenizer
 from vlm_games.games.answer import Answer, go_on
 from vlm_games.games.layout import (
     MAY_GUESS,
     MUST_ASK,
+    capacities,
     forbidden_words,
     opening,
 )
@@ -57,7 +56,8 @@ class Opposite:
         listens = self.settings.guess == "likelihood"
         words = self._say(
             Example(tuple(range(self.images)), tuple(pieces)),
-            2 * turn + GUESSER,
+            GUESSER,
+            turn,
             MUST_ASK if listens and not must_guess else MAY_GUESS,
             self.settings.guesser_tokens,
             self.settings.guesser_temperature,
@@ -80,7 +80,8 @@ class Opposite:
         pieces.append(read(prompts.question_only(question)))
         return self._say(
             Example((target,), tuple(pieces)),
-            2 * len(dialog) + DESCRIBER,
+            DESCRIBER,
+            len(dialog),
             MAY_GUESS,
             self.settings.answer_tokens,
             self.settings.describer_temperature,
@@ -89,26 +90,33 @@ class Opposite:
     def _say(
         self,
         example: Example,
+        role: int,
         turn: int,
         kind: int,
         limit: int,
         temperature: float,
     ) -> Answer:
-        vocabulary = self.engine.config.vocab_size
+        """What a role says; `kind` of row, for the words it may not say."""
+        c, vocabulary = self.settings, self.engine.config.vocab_size
         forbidden = forbidden_words(self.tokenizer, self.prompts, vocabulary)
-        c = self.settings
         sampling = Sampling(
-            np.array(forbidden[kind]), self.seed, Truncation(c.top_k, c.top_p)
+            forbidden[kind], self.seed, Truncation(c.top_k, c.top_p)
         )
+        rooms = capacities(self.prompts, c, self.images, self._length)
         (words,) = go_on(
             self.engine,
             self.tokenizer,
             self.role,
             [example],
-            [(0, turn)],
+            [(0, 2 * turn + role)],
             sampling,
             limit,
             temperature,
             rows=1,
+            room=rooms[role],
         )
         return words
+
+    def _length(self, text: str, images: int) -> int:
+        expand = self.engine.config.tokens_per_image - 1
+        return len(self.tokenizer.encode(text)) + images * expand

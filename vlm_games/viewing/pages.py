@@ -19,6 +19,7 @@ from vlm_games.viewing.run_folder import RunFolder
 HERE = pathlib.Path(__file__).parent
 REPORT = pathlib.Path(report.__file__).parent
 OUTCOME_NAMES = {"success": "won", "lose": "lost", "aborted": "aborted"}
+DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 SUGGESTED = 60  # questions or answers under a field
 
 
@@ -32,8 +33,10 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters.update(
-        number=lambda v, digits=1: measures.plain(v, digits, dash="–"),
-        signed=lambda v, digits=1: measures.signed(v, digits),
+        number=lambda v, digits=1: measures.plain(v, digits, dash=DASH),
+        signed=lambda v, digits=1: measures.signed(v, digits).replace(
+            "-", MINUS
+        ),
     )
     made.globals.update(
         outcome_names=OUTCOME_NAMES, meter=meter, bars=svg.belief_bars
