@@ -11,8 +11,7 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "vlm_games"
 # Top floor first. A module may import what lies on a lower floor, and what
 # lies in its own package.
 FLOORS = (
-    ("main", "export_games", "view", "compare"),
-    ("export",),
+    ("main", "export", "export_games", "view", "compare"),
     ("side_by_side",),
     ("report_run",),
     ("self_improve",),

@@ -20,6 +20,7 @@ from vlm_games.hub.pretrained import find_folder, load_pretrained
 from vlm_games.models.checkpoint import WEIGHTS, load_model, save_model
 from vlm_games.models.shipped import find_shipped
 from vlm_games.training import checkpoint, lora
+from vlm_games.workbench import find_iteration
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write.")
@@ -28,24 +29,6 @@ _ITERATION = flags.DEFINE_integer("iteration", None, "The last if not given.")
 _ADAPTERS = flags.DEFINE_bool(
     "adapters", False, "Only the adapters, in PEFT's format."
 )
-
-
-def find_iteration(workdir, arm: str, iteration: int | None) -> pathlib.Path:
-    """Folder of a finished iteration.
-
-    Raises:
-      FileNotFoundError: the run has none such.
-    """
-    found = sorted(pathlib.Path(workdir).glob(f"arms/{arm}/iter_*/checkpoint"))
-    done = [path.parent for path in found if checkpoint.exists(path)]
-    if iteration is not None:
-        done = [path for path in done if path.name == f"iter_{iteration:03d}"]
-    if not done:
-        number = "" if iteration is None else f" {iteration}"
-        raise FileNotFoundError(
-            f"{workdir} holds no finished iteration{number} of arm {arm!r}."
-        )
-    return done[-1]
 
 
 def export(folder: pathlib.Path, config: dict, output, adapters: bool) -> None:

@@ -13,11 +13,14 @@ import sys
 from absl import app, flags, logging
 
 from vlm_games.data.workdir import Workdir
-from vlm_games.export import find_iteration
 from vlm_games.exporting.formats import FORMATS, write
 from vlm_games.exporting.gather import gather
-from vlm_games.workbench import build, config_of
+from vlm_games.workbench import build, config_of, find_iteration
 
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder to write; a new one.")
+_ARM = flags.DEFINE_string("arm", "main", "Arm of the run.")
+_ITERATION = flags.DEFINE_integer("iteration", None, "The last if not given.")
 _FORMAT = flags.DEFINE_enum("format", "parquet", [*FORMATS], "What to write.")
 
 
@@ -25,24 +28,22 @@ def main(argv) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
     logging.set_verbosity(logging.WARNING)
-    given = flags.FLAGS
-    workdir = Workdir(given.workdir)
+    workdir, arm = Workdir(_WORKDIR.value), _ARM.value
+    name = _FORMAT.value
     try:
         config = config_of(workdir)
-        folder = find_iteration(workdir.root, given.arm, given.iteration)
+        folder = find_iteration(workdir.root, arm, _ITERATION.value)
         iteration = int(folder.name.removeprefix("iter_"))
-        name = _FORMAT.value
-        found = gather(
-            build(config), workdir, given.arm, iteration, FORMATS[name].pairs
-        )
-        write(found, name, given.output)
+        pairs = FORMATS[name].pairs
+        found = gather(build(config), workdir, arm, iteration, pairs)
+        write(found, name, _OUTPUT.value)
     except (OSError, ValueError) as error:
         sys.exit(f"vlm_games: {error}")
     counts = ", ".join(
         f"{count} {stream}"
         for stream, count in found.provenance["rows"].items()
     )
-    print(f"{folder}: {counts} as {given.output}")
+    print(f"{folder}: {counts} as {_OUTPUT.value}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import pathlib
 from collections.abc import Callable
 
 import jax
@@ -21,6 +22,7 @@ from vlm_games.methods.method import Workbench
 from vlm_games.models.mesh import make_mesh
 from vlm_games.sampling.engine import Engine
 from vlm_games.sampling.scoring import Scorer
+from vlm_games.training import checkpoint
 from vlm_games.worlds import questions as world
 
 Progress = Callable[[str, int, int], None]  # (what, done, of)
@@ -111,6 +113,24 @@ def config_of(workdir: Workdir) -> ml_collections.ConfigDict:
     fields = workdir.config()
     fields.pop("digests", None)
     return ml_collections.ConfigDict(as_given(fields))
+
+
+def find_iteration(workdir, arm: str, iteration: int | None) -> pathlib.Path:
+    """Folder of a finished iteration.
+
+    Raises:
+      FileNotFoundError: the run has none such.
+    """
+    found = sorted(pathlib.Path(workdir).glob(f"arms/{arm}/iter_*/checkpoint"))
+    done = [path.parent for path in found if checkpoint.exists(path)]
+    if iteration is not None:
+        done = [path for path in done if path.name == f"iter_{iteration:03d}"]
+    if not done:
+        number = "" if iteration is None else f" {iteration}"
+        raise FileNotFoundError(
+            f"{workdir} holds no finished iteration{number} of arm {arm!r}."
+        )
+    return done[-1]
 
 
 def build(config) -> Setup:

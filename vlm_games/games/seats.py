@@ -49,7 +49,7 @@ class Opposite:
         must_guess = turn >= self.settings.turns
         pieces = [read(opening(prompts, self.settings, self.images))]
         for number, said in enumerate(dialog, start=1):
-            move = prompts.gap.join([prompts.ask, said.question])
+            move = f"{prompts.ask} {said.question}"
             pieces.append(read(prompts.speak(said.summary, move)))
             last = number >= self.settings.turns
             pieces.append(read(prompts.hear(said.answer, last)))

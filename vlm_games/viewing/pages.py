@@ -145,6 +145,7 @@ def play(game: PersonGame, said: Sequence[str], error: str) -> dict:
         "said_before": said,
         "error": error,
         "won": game.guess == game.target,
+        "left": game.opposite.settings.turns - len(game.dialog),
     }
 
 
