@@ -8,7 +8,7 @@ from vlm_games.exporting.gather import gather
 from vlm_games.methods.registry import METHODS
 from vlm_games.workbench import build, config_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compiles")]
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +89,13 @@ def test_trl_takes_a_step(setup, workdir, tmp_path, name):
         report_to=[],
         save_strategy="no",
     )
+    others = {}
+    if pairs:
+        kind = transformers.AutoModelForImageTextToText
+        others["ref_model"] = kind.from_pretrained(tmp_path / "model")
     done = trainer(
         model=model,
+        **others,
         args=arguments,
         train_dataset=rows,
         processing_class=processor,

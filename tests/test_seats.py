@@ -24,13 +24,20 @@ GREEDY = GameSettings(
 )
 
 
-@pytest.mark.parametrize("remember", [False, True])
-def test_a_person_who_says_the_same_gets_the_same_game(base, remember):
+@pytest.fixture(scope="module")
+def player(base):
+    """(engine, tokenizer, the base before four images)."""
     config, params, tokenizer = base
     mesh = make_mesh(jax.devices()[:1])
     engine, params = Engine(config, mesh), place(mesh, params)
     pixels = load_split("source/validation", 4)[1]
-    role = Role(params, engine.encode(params, pixels, chunk=4))
+    tokens = engine.encode(params, pixels, chunk=4)
+    return engine, tokenizer, Role(params, tokens)
+
+
+@pytest.mark.parametrize("remember", [False, True])
+def test_a_person_who_says_the_same_gets_the_same_game(player, remember):
+    engine, tokenizer, role = player
     rules = dataclasses.replace(GREEDY, remember=remember)
     seats = (engine, tokenizer, Prompts(), rules)
     spec = GameSpec(0, (0, 1, 2, 3), 2)

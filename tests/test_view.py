@@ -24,7 +24,11 @@ from vlm_games.viewing.run_folder import RunFolder  # noqa: E402
 
 
 class Site:
-    """A viewer at work."""
+    """A viewer at work.
+
+    Attributes:
+      port: where. place: path of the page asked for last, redirects followed.
+    """
 
     def __init__(self, app):
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -53,7 +57,8 @@ class Site:
             headers,
         )
         try:
-            with urllib.request.urlopen(asked, timeout=300) as answer:
+            with urllib.request.urlopen(asked, timeout=900) as answer:
+                self.place = urllib.parse.urlsplit(answer.url).path
                 return answer.status, answer.headers, answer.read()
         except urllib.error.HTTPError as error:
             with error:

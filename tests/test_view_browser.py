@@ -1,5 +1,6 @@
-"""The viewer in a real browser: open, filter, open a game, play one."""
+"""The viewer at play, and in a real browser."""
 
+import re
 import shutil
 
 import made_run
@@ -8,7 +9,7 @@ import pytest
 pytest.importorskip("uvicorn")
 pytest.importorskip("starlette")
 webdriver = pytest.importorskip("selenium.webdriver")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compiles")]
 
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
@@ -18,7 +19,9 @@ from vlm_games.viewing.app import make_app  # noqa: E402
 from vlm_games.viewing.run_folder import RunFolder  # noqa: E402
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-PATIENCE = 300  # seconds: the first move of a model compiles it
+PATIENCE = 100  # seconds
+RED = "is there a red object ?"
+SEAT = {"seat": "guesser", "checkpoint": "main:0", "images": "0,1,2,3/2"}
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +32,15 @@ def site(tmp_path_factory):
     found = Site(make_app(RunFolder(root)))
     yield found
     found.close()
+
+
+@pytest.fixture(scope="module")
+def played(site) -> str:
+    """A game after its only question; compiles what the model needs."""
+    site.ask("/play", SEAT)
+    status, _, body = site.ask(site.place, {"words": RED})
+    assert status == 200
+    return body.decode()
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +74,29 @@ def press(browser, css: str) -> None:
     wait(browser, css).click()
 
 
+def test_the_model_answers_a_person(played):
+    (said,) = re.findall(r'<p class="answer">(.*?)<', played)
+    assert said in ("yes", "no", "none")
+    assert "All questions are asked" in played
+    assert "is-target" not in played  # that would be telling
+
+
+def test_a_word_that_no_token_stands_for_is_refused(site, played):
+    site.ask("/play", SEAT)
+    for words in ("is there a unicorn ?", "<image>", "<eos>", ""):
+        status, _, body = site.ask(site.place, {"words": words})
+        assert status == 400 and b'role="alert"' in body
+    status, _, body = site.ask(site.place, {"guess": "7"})
+    assert status == 400 and b"from 1 to 4" in body
+
+
+def test_a_checkpoint_plays_a_set_again(site):
+    _, _, body = site.ask("/sets/main/1/0", {"checkpoint": "main:0"})
+    again = body.decode().partition('id="replayed"')[2]
+    assert again.count("<article") == 1 and ">base<" in again
+    assert '<ol class="turns">' in again
+
+
 def test_open_filter_and_open_a_game(browser, site):
     browser.get(f"http://127.0.0.1:{site.port}/")
     wait(browser, "svg.chart")
@@ -83,13 +118,13 @@ def test_open_filter_and_open_a_game(browser, site):
     assert browser.execute_script(width)
 
 
-def test_play_a_game_to_its_end_as_the_guesser(browser, site):
+def test_play_a_game_to_its_end_as_the_guesser(browser, site, played):
     browser.get(f"http://127.0.0.1:{site.port}/play?images=0,1,2,3/2")
     press(browser, "form.filter button")
     wait(browser, "input[name=words]").send_keys("is there a unicorn ?")
     press(browser, "form.say button")
     assert "unicorn" in wait(browser, ".error").text
-    wait(browser, "input[name=words]").send_keys("is there a red object ?")
+    wait(browser, "input[name=words]").send_keys(RED)
     press(browser, "form.say button")
     assert wait(browser, ".turns .answer").text in ("yes", "no", "none")
     assert not browser.find_elements(By.CSS_SELECTOR, ".is-target")
