@@ -11,6 +11,9 @@ pytest.importorskip("starlette")
 webdriver = pytest.importorskip("selenium.webdriver")
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compiles")]
 
+from selenium.common.exceptions import (  # noqa: E402
+    StaleElementReferenceException,
+)
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
 from test_view import Site  # noqa: E402
@@ -104,16 +107,19 @@ def test_open_filter_and_open_a_game(browser, site):
     outcome = Select(wait(browser, "select[name=outcome]"))
     outcome.select_by_visible_text("won")
     press(browser, "form.filter button")
-    WebDriverWait(browser, PATIENCE).until(
-        lambda b: b.find_element(By.ID, "count").text == "2 of 8 games"
-    )
+    until = WebDriverWait(
+        browser,
+        PATIENCE,
+        ignored_exceptions=[StaleElementReferenceException],
+    ).until
+    until(lambda b: b.find_element(By.ID, "count").text == "2 of 8 games")
     press(browser, "article a.id")
     wait(browser, "#turns")
     assert browser.find_element(By.TAG_NAME, "h1").text.startswith("Game 0")
     loaded = "return [...document.images].every(i => i.complete)"
     for image in browser.find_elements(By.CSS_SELECTOR, "img"):
         browser.execute_script("arguments[0].scrollIntoView()", image)
-    WebDriverWait(browser, PATIENCE).until(lambda b: b.execute_script(loaded))
+    until(lambda b: b.execute_script(loaded))
     width = "return [...document.images].every(i => i.naturalWidth === 32)"
     assert browser.execute_script(width)
 
