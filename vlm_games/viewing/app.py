@@ -28,6 +28,8 @@ from starlette.types import ASGIApp
 from vlm_games.data.png import to_png
 from vlm_games.data.records import GameRecord
 from vlm_games.games.protocol import GameSpec
+from vlm_games.methods.choose import asks_all
+from vlm_games.methods.method import MAIN
 from vlm_games.viewing import pages
 from vlm_games.viewing.guard import guarded
 from vlm_games.viewing.person import SEATS, MoveError, Parlour
@@ -121,9 +123,12 @@ class Viewer:
         return self._tables(request.query_params, "")
 
     def _tables(self, given: Mapping[str, str], error: str) -> Response:
+        found = self.run.checkpoints()
+        latest = [which.key for which in found if which.arm == MAIN][-1]
         values = {
-            "checkpoints": self.run.checkpoints(),
+            "checkpoints": found,
             "given": given,
+            "chosen": given.get("checkpoint", latest),
             "seats": SEATS,
             "error": error,
         }
@@ -145,7 +150,13 @@ class Viewer:
 
         def act(form) -> Response:
             _, record = self._game(request)
-            spec = GameSpec(record.game, record.images, record.target)
+            share = self.run.config.game.asks_all
+            spec = GameSpec(
+                record.game,
+                record.images,
+                record.target,
+                asks_all=asks_all(record.game, share),
+            )
             seed = (record.seed, record.iteration)
             wanted = [
                 self._checkpoint(key) for key in form.getlist("checkpoint")
