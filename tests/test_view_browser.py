@@ -28,11 +28,14 @@ SEAT = {"seat": "guesser", "checkpoint": "main:0", "images": "0,1,2,3/2"}
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    root = tmp_path_factory.mktemp("run")
+def workdir(tmp_path_factory):
     config = made_run.make_config(play__turns=1)
-    made_run.make_run(root, config, hostile=True)
-    found = Site(make_app(RunFolder(root)))
+    return made_run.make_run(tmp_path_factory.mktemp("run"), config)
+
+
+@pytest.fixture(scope="module")
+def site(workdir):
+    found = Site(make_app(RunFolder(workdir.root)))
     yield found
     found.close()
 
@@ -66,12 +69,16 @@ def browser(site):
     assert not [x for x in told if "400 (Bad Request)" not in x]
 
 
+def until(browser, so):
+    """What `so` gives of the browser, as soon as it gives something."""
+    passing = [StaleElementReferenceException]  # of a page that goes
+    waiting = WebDriverWait(browser, PATIENCE, ignored_exceptions=passing)
+    return waiting.until(so)
+
+
 def wait(browser, css: str):
     """The first element that `css` finds, as soon as it is there."""
-    found = WebDriverWait(browser, PATIENCE).until(
-        lambda b: b.find_elements(By.CSS_SELECTOR, css)
-    )
-    return found[0]
+    return until(browser, lambda b: b.find_elements(By.CSS_SELECTOR, css))[0]
 
 
 def press(browser, css: str) -> None:
@@ -108,21 +115,28 @@ def test_open_filter_and_open_a_game(browser, site):
     outcome = Select(wait(browser, "select[name=outcome]"))
     outcome.select_by_visible_text("won")
     press(browser, "form.filter button")
-    until = WebDriverWait(
-        browser,
-        PATIENCE,
-        ignored_exceptions=[StaleElementReferenceException],
-    ).until
-    until(lambda b: b.find_element(By.ID, "count").text == "2 of 8 games")
+    until(
+        browser, lambda b: b.find_element(By.ID, "count").text == "2 of 8 games"
+    )
     press(browser, "article a.id")
     wait(browser, "#turns")
     assert browser.find_element(By.TAG_NAME, "h1").text.startswith("Game 0")
     loaded = "return [...document.images].every(i => i.complete)"
     for image in browser.find_elements(By.CSS_SELECTOR, "img"):
         browser.execute_script("arguments[0].scrollIntoView()", image)
-    until(lambda b: b.execute_script(loaded))
+    until(browser, lambda b: b.execute_script(loaded))
     width = "return [...document.images].every(i => i.naturalWidth === 32)"
     assert browser.execute_script(width)
+
+
+def test_figures_come_anew_by_themselves(browser, site, workdir):
+    browser.get(f"http://127.0.0.1:{site.port}/")
+    assert "2 of 5" in wait(browser, ".status").text
+    workdir.write_metrics("main", 2, made_run.metrics(2))
+    until(
+        browser,
+        lambda b: "3 of 5" in b.find_element(By.CLASS_NAME, "status").text,
+    )
 
 
 def test_play_a_game_to_its_end_as_the_guesser(browser, site, played):

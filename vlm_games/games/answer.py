@@ -120,8 +120,7 @@ def go_on(
     encoded = [_encode(engine, tokenizer, example) for example in examples]
     longest = max(len(tokens) for tokens, _ in encoded)
     width, batch = bucket(max(longest, room)), rows * engine.shards
-    numbers = np.zeros((2, len(encoded) + batch), np.int32)
-    numbers[:, : len(encoded)] = np.array(draws).T
+    numbers = np.array([*draws, *[(0, 0)] * batch], np.int32).T
     stop = np.arange(engine.config.vocab_size) == tokenizer.eos_id
     answers: list[Answer] = []
     for start in range(0, len(encoded), batch):
@@ -141,12 +140,16 @@ def go_on(
             limit,
         )
         words = jax.device_get(words)
-        for row in range(len(part)):
-            said = tokenizer.decode(words.tokens[row, : words.count[row]])
-            ended, log_prob = words.stopped[row], words.log_prob[row]
-            count = int(words.count[row])
-            answers.append(Answer(said, bool(ended), float(log_prob), count))
+        answers += [_answer(tokenizer, words, r) for r in range(len(part))]
     return answers
+
+
+def _answer(tokenizer: Tokenizer, words, row: int) -> Answer:
+    """What was said in a row, from the host's copy of its words."""
+    count = int(words.count[row])
+    text = tokenizer.decode(words.tokens[row, :count])
+    ended, log_prob = bool(words.stopped[row]), float(words.log_prob[row])
+    return Answer(text, ended, log_prob, count)
 
 
 def _read(engine: Engine, role: Role, part, rows: int, width: int, limit: int):

@@ -5,13 +5,13 @@ const EVERY = 4000; // milliseconds
 
 async function refresh() {
   const place = document.getElementById("live");
-  if (!place || document.hidden) return;
+  if (document.hidden || !place.querySelector("[data-state=open]")) return;
   // Markup from this page's own server, which escapes every text in it.
   const answer = await fetch("/live").catch(() => null);
   if (answer && answer.ok) place.innerHTML = await answer.text();
 }
 
-if (document.querySelector("[data-state=open]")) setInterval(refresh, EVERY);
+if (document.getElementById("live")) setInterval(refresh, EVERY);
 
 for (const form of document.querySelectorAll("form[data-wait]")) {
   form.addEventListener("submit", () => {
