@@ -41,6 +41,7 @@ setuptools.setup(
     package_data={
         "vlm_games": ["py.typed", "assets/**/*"],
         "vlm_games.report": ["*.jinja", "*.css"],
+        "vlm_games.viewing": ["templates/*.jinja", "*.css", "*.js"],
     },
     install_requires=[
         "absl-py>=2.1",
@@ -68,11 +69,23 @@ setuptools.setup(
         "tpu": [f"jax[tpu]{JAX_RANGE}"],
         "cuda": [f"jax[cuda12]{JAX_RANGE}"],
         # ruff's formatting may change with its minor version, hence the bound.
-        "test": ["pytest>=8.3", "pytest-xdist>=3.8", "ruff>=0.17,<0.18"],
+        "test": [
+            "pyarrow>=20",
+            "pytest>=8.3",
+            "pytest-xdist>=3.8",
+            "ruff>=0.17,<0.18",
+            "selenium>=4.30",
+            "starlette>=1.0",
+            "uvicorn>=0.40",
+        ],
         # config.triangle.similarity = "sentences"; brings PyTorch with it.
         "sentences": ["sentence-transformers>=5.0"],
         # lmms-eval runs its own tasks on our models: vlm_games.lmms_model.
         "lmms": ["lmms-eval>=0.7"],
+        # python -m vlm_games.view: a page over a run.
+        "view": ["starlette>=1.0", "uvicorn>=0.40"],
+        # vlm_games.export_games with --format=parquet or dpo.
+        "exports": ["pyarrow>=20"],
         # What tests/reference/ makes the reference files with, and what tests
         # compare with live; no torchvision: images are read without it.
         "reference": ["torch==2.13.0", "peft>=0.21", "trl>=1.16"],

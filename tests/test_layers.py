@@ -11,13 +11,21 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "vlm_games"
 # Top floor first. A module may import what lies on a lower floor, and what
 # lies in its own package.
 FLOORS = (
-    ("main", "export", "compare", "evaluate", "lmms_model"),
+    (
+        "main",
+        "export",
+        "export_games",
+        "view",
+        "compare",
+        "evaluate",
+        "lmms_model",
+    ),
     ("side_by_side",),
     ("report_run",),
     ("self_improve",),
     ("fine_tune",),
     ("trainer",),
-    ("replay",),
+    ("replay", "exporting", "viewing"),
     ("workbench", "speaker"),
     ("planning",),
     ("choices", "base_model"),

@@ -14,7 +14,8 @@ from vlm_games.data import tokenizer as tokenizers
 from vlm_games.games.chat_prompts import chat_prompts
 from vlm_games.games.instructions import Instructions, chat_instructions
 from vlm_games.games.prompts import Prompts
-from vlm_games.hub import chat
+from vlm_games.hub import chat, processors
+from vlm_games.hub.family import find_family
 from vlm_games.hub.pretrained import find_folder, load_pretrained
 from vlm_games.models.checkpoint import CONFIG, WEIGHTS, load_model
 from vlm_games.models.config import VLMConfig
@@ -81,6 +82,20 @@ def load_base(
         Instructions(**instructions),
         digest_files([folder / WEIGHTS]),
     )
+
+
+def find_model(path_or_hub_id: str, image_size: int) -> VLMConfig:
+    """The architecture that `load_base` would load, without its weights.
+
+    Raises:
+      ValueError, FileNotFoundError: see `load_base`.
+    """
+    folder = find_folder(str(find_shipped(path_or_hub_id)))
+    if is_public(folder):
+        fields = processors.load_config(folder)
+        return with_image_size(find_family(fields).config(fields), image_size)
+    text = (folder / CONFIG).read_text(encoding="utf-8")
+    return with_image_size(VLMConfig.from_dict(json.loads(text)), image_size)
 
 
 def is_public(folder: pathlib.Path) -> bool:

@@ -6,7 +6,6 @@ Of a public family: what transformers and vLLM open; with --adapters what PEFT
 opens. Of ours: what `config.base` takes.
 """
 
-import json
 import pathlib
 import shutil
 import sys
@@ -15,11 +14,13 @@ import jax
 from absl import app, flags, logging
 
 from vlm_games.base_model import is_public
+from vlm_games.data.workdir import Workdir
 from vlm_games.hub import peft
 from vlm_games.hub.pretrained import find_folder, load_pretrained
 from vlm_games.models.checkpoint import WEIGHTS, load_model, save_model
 from vlm_games.models.shipped import find_shipped
 from vlm_games.training import checkpoint, lora
+from vlm_games.workbench import find_iteration
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write.")
@@ -28,24 +29,6 @@ _ITERATION = flags.DEFINE_integer("iteration", None, "The last if not given.")
 _ADAPTERS = flags.DEFINE_bool(
     "adapters", False, "Only the adapters, in PEFT's format."
 )
-
-
-def find_iteration(workdir, arm: str, iteration: int | None) -> pathlib.Path:
-    """Folder of a finished iteration.
-
-    Raises:
-      FileNotFoundError: the run has none such.
-    """
-    found = sorted(pathlib.Path(workdir).glob(f"arms/{arm}/iter_*/checkpoint"))
-    done = [path.parent for path in found if checkpoint.exists(path)]
-    if iteration is not None:
-        done = [path for path in done if path.name == f"iter_{iteration:03d}"]
-    if not done:
-        number = "" if iteration is None else f" {iteration}"
-        raise FileNotFoundError(
-            f"{workdir} holds no finished iteration{number} of arm {arm!r}."
-        )
-    return done[-1]
 
 
 def export(folder: pathlib.Path, config: dict, output, adapters: bool) -> None:
@@ -112,9 +95,7 @@ def main(argv) -> None:
     logging.set_verbosity(logging.WARNING)
     try:
         folder = find_iteration(_WORKDIR.value, _ARM.value, _ITERATION.value)
-        config = json.loads(
-            (pathlib.Path(_WORKDIR.value) / "config.json").read_text()
-        )
+        config = Workdir(_WORKDIR.value).config()
         export(folder, config, _OUTPUT.value, _ADAPTERS.value)
     except (OSError, ValueError) as error:
         sys.exit(f"vlm_games: {error}")

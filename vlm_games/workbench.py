@@ -3,13 +3,15 @@
 import contextlib
 import dataclasses
 import functools
+import pathlib
 from collections.abc import Callable
 
 import jax
+import ml_collections
 import numpy as np
 
 from vlm_games import choices
-from vlm_games.base_model import load_base
+from vlm_games.base_model import find_model, load_base
 from vlm_games.data.images import FolderSource, ImageSource, RenderedSource
 from vlm_games.data.tfds_source import TfdsSource
 from vlm_games.data.workdir import Workdir
@@ -20,6 +22,7 @@ from vlm_games.methods.method import Workbench
 from vlm_games.models.mesh import make_mesh
 from vlm_games.sampling.engine import Engine
 from vlm_games.sampling.scoring import Scorer
+from vlm_games.training import checkpoint
 from vlm_games.worlds import questions as world
 
 Progress = Callable[[str, int, int], None]  # (what, done, of)
@@ -95,6 +98,41 @@ class Run:
             yield jax.block_until_ready
 
 
+def config_of(workdir: Workdir) -> ml_collections.ConfigDict:
+    """The config that a run was started with.
+
+    Raises:
+      FileNotFoundError: there is no run.
+    """
+
+    def as_given(value):
+        if isinstance(value, dict):
+            return {name: as_given(v) for name, v in value.items()}
+        return tuple(value) if isinstance(value, list) else value
+
+    fields = workdir.config()
+    fields.pop("digests", None)
+    return ml_collections.ConfigDict(as_given(fields))
+
+
+def find_iteration(workdir, arm: str, iteration: int | None) -> pathlib.Path:
+    """Folder of a finished iteration.
+
+    Raises:
+      FileNotFoundError: the run has none such.
+    """
+    found = sorted(pathlib.Path(workdir).glob(f"arms/{arm}/iter_*/checkpoint"))
+    done = [path.parent for path in found if checkpoint.exists(path)]
+    if iteration is not None:
+        done = [path for path in done if path.name == f"iter_{iteration:03d}"]
+    if not done:
+        number = "" if iteration is None else f" {iteration}"
+        raise FileNotFoundError(
+            f"{workdir} holds no finished iteration{number} of arm {arm!r}."
+        )
+    return done[-1]
+
+
 def build(config) -> Setup:
     """Loads model and images that `config` names.
 
@@ -149,6 +187,16 @@ def build(config) -> Setup:
     )
     digests = {"base": base.digest, "images": play.digest()}
     return Setup(bench, base.params, held_out, tuple(skipped), digests)
+
+
+def open_images(config) -> ImageSource:
+    """The images that a run plays on, at its model's size; loads no weights.
+
+    Raises:
+      FileNotFoundError, ValueError: saying which field is at fault.
+    """
+    model = find_model(config.base, config.image_size)
+    return _images(config, model.vision.image_size)[0]
 
 
 def _images(config, size: int):

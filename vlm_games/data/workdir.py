@@ -52,7 +52,7 @@ class Workdir:
             ) from error
         path = self.root / "config.json"
         if path.exists():
-            found = flatten(json.loads(path.read_text()))
+            found = flatten(self.config())
             mine = flatten(json.loads(json.dumps(config)))
             differs = sorted(
                 name
@@ -70,6 +70,20 @@ class Workdir:
                 )
         else:
             atomic.write_bytes(path, json.dumps(config, indent=2).encode())
+
+    def config(self) -> dict:
+        """What the run was started with, and the digests of its inputs.
+
+        Raises:
+          FileNotFoundError: no run was ever started in the folder.
+        """
+        path = self.root / "config.json"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{self.root} holds no run: it has no config.json. Give the "
+                "--workdir of a run of vlm_games.main."
+            )
+        return json.loads(path.read_text(encoding="utf-8"))
 
     def iteration(self, arm: str, iteration: int) -> pathlib.Path:
         """Folder of one iteration of an arm."""

@@ -18,7 +18,11 @@ from vlm_games.data.examples import Example, read
 from vlm_games.data.packing import encode
 from vlm_games.data.tokenizer import Tokenizer
 from vlm_games.games.layout import (
+    MAY_GUESS,
+    MUST_ASK,
+    bank_slots,
     capacities,
+    forbidden_words,
     handover,
     heard,
     opening,
@@ -37,8 +41,6 @@ from vlm_games.sampling.session import Truncation
 KEEP_ALL = 1 << 30
 # Turn ids of the two roles' draws: 2 t and 2 t + 1 in turn t.
 GUESSER, DESCRIBER = 0, 1
-# Kinds of row, for the words that they may not say.
-MAY_GUESS, MUST_ASK = 0, 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,16 +93,8 @@ class Table:
         self._capacity = capacities(prompts, settings, images, self._length)
         self._heard = heard(prompts, settings, self._length)
         vocabulary = engine.config.vocab_size
-        # A model may have more embeddings than its tokenizer has words.
-        forbidden = np.arange(vocabulary) >= len(tokenizer.hf)
-        special = set(tokenizer.hf.all_special_ids) | {tokenizer.image_id}
-        forbidden[list(special - {tokenizer.eos_id})] = True
-        # Two kinds of row: those that may guess, and those that must ask.
-        self._forbidden = np.stack([forbidden, forbidden])
+        self._forbidden = forbidden_words(tokenizer, prompts, vocabulary)
         self._listens = settings.guess == "likelihood"
-        guess = tokenizer.encode(prompts.guess)
-        if len(guess) == 1:
-            self._forbidden[MUST_ASK, guess] = True
         self._stop = np.arange(vocabulary) == tokenizer.eos_id
         self._handover = handover(tokenizer, prompts, settings.cut)
         end = tokenizer.encode(prompts.summary_end)
@@ -197,9 +191,7 @@ class Table:
         images = spec.images if all_images else (spec.images[spec.target],)
         n = self.engine.config.tokens_per_image
         found = encode(Example(images, (read(text),)), self.tokenizer, n)
-        slots = found.image_slots
-        bank = np.array(images, np.int32)[slots // n] * n + slots % n
-        return found.tokens, np.where(slots >= 0, bank, -1)
+        return found.tokens, bank_slots(found, n)
 
     def _exchange(self, guesser, describer, sessions, seats, sampling):
         """A turn of both roles in every seat; yields games that end.

@@ -73,14 +73,11 @@ class DialogGames:
         c, images = self.config, self.bench.images
         pixels = np.stack([images[i] for i in range(len(images))])
         plain = self._encode(params, pixels, iteration, 0, 0.0)
-        describer = plain
-        if c.describer_view:
-            describer = self._encode(
-                params, pixels, iteration, 1, c.describer_view
-            )
-        judges = tuple(
-            self._encode(params, pixels, iteration, 2 + i, c.judge_view)
-            for i in range(c.judges)
+        describer, *judges = (
+            self._encode(params, pixels, iteration, view, strength)
+            if strength
+            else plain
+            for view, strength in views(c).values()
         )
         groups = image_groups(images.names, pixels)
         if c.sets == "similar":
@@ -88,15 +85,12 @@ class DialogGames:
             features = np.asarray(plain, np.float64)
             features = features.reshape(len(pixels), n, -1).mean(axis=1)
             groups["embeddings"] = features - features.mean(axis=0)
-        return Prepared(describer, plain, judges, groups)
+        return Prepared(describer, plain, tuple(judges), groups)
 
     def _encode(self, params, pixels, iteration, view: int, strength: float):
         """Image tokens of all images under one random view each."""
-        if strength:
-            key = fold(self.bench.config.seed, iteration, view)
-            config = AugmentConfig(strength=strength)
-            pixels = np.asarray(_view(key, pixels, config))
-        return self.bench.engine.encode(params, pixels)
+        seed = (self.bench.config.seed, iteration, view)
+        return self.bench.engine.encode(params, seen(pixels, seed, strength))
 
     def candidates(
         self, params, prepared: Prepared, iteration: int, shard: int
@@ -276,6 +270,36 @@ class DialogGames:
             for outcome in OUTCOMES
             for r in [r for r in records if r.outcome == outcome][:most]
         ]
+
+
+def views(config) -> dict[str, tuple[int, float]]:
+    """Who sees the images otherwise than the Guesser, which sees them plain.
+
+    Args:
+      config: `config.game`.
+
+    Returns:
+      name -> (number of the view, strength of its augmentation).
+    """
+    judges = {
+        f"judge {i + 1}": (2 + i, config.judge_view)
+        for i in range(config.judges)
+    }
+    return {"describer": (1, config.describer_view), **judges}
+
+
+def seen(
+    pixels: np.ndarray, seed: tuple[int, int, int], strength: float
+) -> np.ndarray:
+    """All images under one random view each, uint8 [N, H, W, 3].
+
+    Args:
+      seed: of the run, iteration and number of the view.
+    """
+    if not strength:
+        return pixels
+    config = AugmentConfig(strength=strength)
+    return np.asarray(_view(fold(*seed), pixels, config))
 
 
 def image_groups(
