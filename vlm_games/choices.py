@@ -6,9 +6,11 @@ import re
 from vlm_games.games.filters import FILTERS
 from vlm_games.games.image_sets import KINDS
 from vlm_games.games.prompts import STYLES
+from vlm_games.methods.choose import INCONSISTENT
 from vlm_games.methods.method import MAIN
 from vlm_games.methods.registry import METHODS, STANDARD
-from vlm_games.methods.triangle import SIMILARITIES, TYPES
+from vlm_games.methods.retell import SIMILARITIES
+from vlm_games.methods.triangle import TYPES
 from vlm_games.methods.triangle_choose import check_settings
 
 CHOICES = {
@@ -41,6 +43,7 @@ def check(config) -> None:
     controls = [STANDARD, *(arm for arm in arms if arm != MAIN)]
     _check_words("config.controls", config.controls, controls)
     check_settings(config.triangle)
+    _check_combinations(config)
     if config.game.filter == "views" and not config.game.judges:
         raise ValueError(
             "config.game.filter='views' asks independent views: set "
@@ -76,6 +79,21 @@ def check(config) -> None:
                 f"config.game.filter={config.game.filter!r} needs a Guesser "
                 "that speaks its guess: set config.play.guess to 'spoken'."
             )
+
+
+def _check_combinations(config) -> None:
+    """Of games with parts of other methods."""
+    for field in ("consistent", "corrupted"):
+        share = config.game[field]
+        if not 0 <= share <= 1:
+            raise ValueError(
+                f"config.game.{field}={share}: a share is from 0 to 1."
+            )
+    if INCONSISTENT in config.controls and not config.game.consistent:
+        raise ValueError(
+            f"config.controls has {INCONSISTENT!r}, which takes the answers "
+            "that were told again worst: set config.game.consistent above 0."
+        )
 
 
 def _check_words(field: str, found, known) -> None:

@@ -18,6 +18,7 @@
 Controls learn from at most as many pairs as main did.
 """
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 
@@ -27,11 +28,8 @@ from vlm_games.data.images import RenderedSource
 from vlm_games.games.answer import Answer, Asked, answer
 from vlm_games.games.play import Role
 from vlm_games.methods import corrupt, prefer
-from vlm_games.methods.corrupt import Draw
 from vlm_games.methods.descriptions import (
-    BLURRED,
     INVENTED,
-    RECOLOURED,
     Description,
     DescriptionRecord,
 )
@@ -40,6 +38,23 @@ from vlm_games.methods.infuse import infused_examples
 from vlm_games.methods.method import REPLAY_ONLY, Selection, Stage, Workbench
 from vlm_games.pretraining.examples import pick
 from vlm_games.report.candidates import CandidateView
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw(corrupt.Corruption):
+    """What chance decides about a candidate.
+
+    Attributes:
+      source: of the rejected description.
+      number: of the candidate. image: which.
+      plain, careful, invitation: instructions.
+    """
+
+    number: int
+    image: int
+    plain: str
+    careful: str
+    invitation: str
 
 
 class Stic:
@@ -55,12 +70,7 @@ class Stic:
         self.bench = bench
         self.config = bench.config.stic
         side = bench.model.vision.image_size
-        if not 0 < self.config.low_side < side:
-            raise ValueError(
-                f"config.stic.low_side={self.config.low_side}: a blurred image "
-                f"has fewer pixels than the {side} of the images' sides, and "
-                "at least 1."
-            )
+        corrupt.check_low_side(self.config.low_side, side)
 
     @functools.cached_property
     def source(self) -> RenderedSource:
@@ -91,16 +101,15 @@ class Stic:
         """By the candidate's number alone, whatever shard it is in."""
         c, pools = self.config, self.bench.instructions
         rng = np.random.default_rng((self.bench.config.seed, iteration, number))
-        corrupted = BLURRED if rng.random() < 0.5 else RECOLOURED
+        corrupted = corrupt.draw_source(rng)
+        plain, careful, invitation = (
+            pick(rng, pool)
+            for pool in (pools.describe, pools.careful, pools.invent)
+        )
+        source = INVENTED if rng.random() < c.invented else corrupted
+        light, turn = corrupt.draw_colours(rng, c)
         return Draw(
-            number,
-            image,
-            pick(rng, pools.describe),
-            pick(rng, pools.careful),
-            pick(rng, pools.invent),
-            INVENTED if rng.random() < c.invented else corrupted,
-            1 + float(rng.uniform(-c.brightness, c.brightness)),
-            float(rng.uniform(-c.hue, c.hue)),
+            source, light, turn, number, image, plain, careful, invitation
         )
 
     def candidates(

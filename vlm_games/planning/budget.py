@@ -110,7 +110,8 @@ def play_bank(plan: Plan) -> Row:
     """Image tokens of the images to play on."""
     c = plan.config.game
     views = 1 + bool(c.describer_view) + c.judges
-    return bank(plan, "to play on", plan.image_counts()[0], views)
+    images = plan.image_counts()[0] + round(c.corrupted * c.games)
+    return bank(plan, "to play on", images, views)
 
 
 def caches(plan: Plan) -> list[Row]:
