@@ -132,7 +132,15 @@ class Move:
 def parse_move(
     prompts: Prompts, text: str, images: int, must_guess: bool
 ) -> Move:
-    """Reads the Guesser's words: a summary, then one question or guess."""
+    """Reads the Guesser's words: a summary, then one question or guess.
+
+    >>> parse_move(Prompts(), "1 yes 2 no . ask is it red ?", 2, False).question
+    'is it red ?'
+    >>> parse_move(Prompts(), "1 yes 2 no . guess 1", 2, False).guess
+    0
+    >>> parse_move(Prompts(), "1 yes 2 no . guess 3", 2, False).fault
+    'guess names no image'
+    """
     ask, guess = re.escape(prompts.ask), re.escape(prompts.guess)
     stop = re.escape(prompts.summary_end)
     found = re.fullmatch(
