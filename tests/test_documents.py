@@ -30,8 +30,8 @@ from vlm_games.worlds import questions as world
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
-# Markdown that is read beside the code and is no part of the site.
-BESIDE = ("README.md", "CONTRIBUTING.md", "launch/README.md")
+# Also the Markdown that is read beside the code and is no part of the site.
+LINKING = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES]
 TITLED = re.compile(r'^```python title="(.+?)"\n(.*?)^```$', re.M | re.S)
 
 
@@ -57,6 +57,19 @@ def test_examples_in_docstrings_give_what_they_say(path):
 def test_examples_in_pages_give_what_they_say(path):
     found = doctest.testfile(str(path), module_relative=False)
     assert found.attempted and not found.failed
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_what_the_code_of_a_page_imports_is_there(page):
+    text = page.read_text(encoding="utf-8")
+    found = re.findall(
+        r"^from (vlm_games\S*) import (?:\(([^)]*)\)|(.+))$", text, re.M
+    )
+    new = {f"vlm_games.methods.{name}" for name in ("topics", "twice")}
+    for module, several, one in found:
+        if module not in new:
+            names = (several or one).replace(",", " ").split()
+            assert set(names) <= vars(importlib.import_module(module)).keys()
 
 
 # How-tos ----------------------------------------------------------------------
@@ -222,13 +235,12 @@ def test_the_new_methods_control_learns_from_as_many(twice):
 # The site ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", BESIDE)
-def test_links_beside_the_site_lead_somewhere(name):
-    page = ROOT / name
+@pytest.mark.parametrize("page", LINKING, ids=lambda p: p.stem)
+def test_links_and_pictures_lead_somewhere(page):
     text = page.read_text(encoding="utf-8")
     found = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)|src=\"([^\":]+)\"", text)
     for link in (a or b for a, b in found):
-        assert (page.parent / link).exists(), f"{name} links to {link}"
+        assert (page.parent / link).exists(), f"{page} links to {link}"
 
 
 @pytest.mark.slow

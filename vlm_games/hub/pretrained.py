@@ -33,8 +33,10 @@ class Pretrained:
     """A VLM of a public family; its parts are plain attributes.
 
     Attributes:
-      config: architecture. params: on the devices.
-      family: what tells it from others. fields: config.json, completed.
+      config: architecture.
+      params: on the devices.
+      family: what tells it from others.
+      fields: config.json, completed.
       processor: of transformers; `processor.tokenizer` is its tokenizer.
       stored: where it was loaded from.
     """
@@ -92,7 +94,9 @@ class Pretrained:
 
         Args:
           messages: a conversation, or a list of conversations.
-          max_new_tokens: at most. temperature: 0 is greedy. seed: of draws.
+          max_new_tokens: at most.
+          temperature: 0 is greedy.
+          seed: of draws.
 
         Returns:
           text, or a list.
