@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -26,6 +27,9 @@ LENGTHS = 64
 # What a model directory holds beside its weights.
 SIDE_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+# Chat messages of Hugging Face; a conversation, or a list of them.
+Conversation = Sequence[Mapping[str, Any]]
+Messages = Conversation | Sequence[Conversation]
 
 
 @dataclasses.dataclass
@@ -60,7 +64,7 @@ class Pretrained:
             self.processor, self.family, self.config, self.fields
         )
 
-    def logits(self, messages):
+    def logits(self, messages: Messages) -> np.ndarray | list[np.ndarray]:
         """Logits of all tokens of the prompt.
 
         Args:
@@ -85,11 +89,11 @@ class Pretrained:
 
     def generate(
         self,
-        messages,
+        messages: Messages,
         max_new_tokens: int = 128,
         temperature: float = 0.0,
         seed: int = 0,
-    ):
+    ) -> str | list[str]:
         """What the model says next.
 
         Args:
@@ -152,7 +156,7 @@ class Pretrained:
             found = self.tokenizer.eos_token_id
         return set(found if isinstance(found, list) else [found])
 
-    def save_pretrained(self, path) -> None:
+    def save_pretrained(self, path: str | os.PathLike) -> None:
         """Writes a directory that transformers, vLLM and this package read.
 
         Raises:
@@ -218,7 +222,9 @@ class Pretrained:
 
 
 def load_pretrained(
-    path_or_hub_id, dtype: str = "bfloat16", sharding=None
+    path_or_hub_id: str | os.PathLike,
+    dtype: str = "bfloat16",
+    sharding: weights.Shardings = None,
 ) -> Pretrained:
     """Loads a VLM from a directory, or from the Hugging Face hub.
 
