@@ -158,7 +158,7 @@ def bench(config=None):
         prompts=prompts,
         stratum=stratum,
         table=types.SimpleNamespace(
-            engine=None,
+            engine=types.SimpleNamespace(shards=1),
             tokenizer=None,
             prompts=prompts,
             settings=GameSettings(turns=2, guess="likelihood"),
