@@ -86,6 +86,12 @@ setuptools.setup(
         "view": ["starlette>=1.0", "uvicorn>=0.40"],
         # vlm_games.export_games with --format=parquet or dpo.
         "exports": ["pyarrow>=20"],
+        # The site: mkdocs build. mkdocs 2 is another program.
+        "docs": [
+            "mkdocs>=1.6,<2",
+            "mkdocs-material>=9.6,<10",
+            "mkdocstrings[python]>=1.0,<2",
+        ],
         # What tests/reference/ makes the reference files with, and what tests
         # compare with live; no torchvision: images are read without it.
         "reference": ["torch==2.13.0", "peft>=0.21", "trl>=1.16"],

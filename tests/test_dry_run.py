@@ -7,12 +7,14 @@ import pathlib
 import runpy
 import subprocess
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vlm_games.games import questionnaire
 from vlm_games.games.play import Table
 from vlm_games.games.prompts import Prompts
 from vlm_games.games.protocol import GameSettings
@@ -262,6 +264,25 @@ def test_a_hub_id_without_a_shape_is_an_error_that_says_what_to_do(scenes):
     config.base = "somebody/some-vlm"
     with pytest.raises(ValueError, match="config.shape"):
         make_plan(config, 1, CONFIGS)
+
+
+def test_a_model_that_is_given_its_questions_fits_where_others_do():
+    config = read("llava")["get_config"]()
+    config.play.guess, config.play.questions = "likelihood", ("a ?", "b ?")
+    assert budget.fits(budget.table(make_plan(config, 1, CONFIGS)), 80)
+
+
+def test_given_questions_are_answered_as_many_at_once_as_are_counted(
+    monkeypatch,
+):
+    rows = []
+    monkeypatch.setattr(
+        questionnaire, "answer", lambda *args: rows.append(args[-1]) or []
+    )
+    settings = GameSettings(slots=6, questions=("a ?",))
+    engine = types.SimpleNamespace(shards=2)
+    questionnaire.play_list(engine, None, Prompts(), settings, None, [], (0,))
+    assert rows == [3]
 
 
 def test_slots_that_do_not_split_are_an_error(scenes):

@@ -142,7 +142,7 @@ class DialogGames:
             for g, found in enumerate(sets, start=first)
         ]
         seed = (self.bench.config.seed, iteration)
-        games = self._play(params, prepared, specs, seed)
+        games = self.play_games(params, prepared, specs, seed)
         evidence = self._gather(params, prepared, games, seed)
         games = [e.game for e, _ in evidence]
         retold = self._retell(params, prepared, games, seed)
@@ -153,8 +153,21 @@ class DialogGames:
             for (found, judged), again in zip(evidence, retold, strict=True)
         ]
 
-    def _play(self, params, prepared, specs, seed) -> list[PlayedGame]:
-        """The games as played, in order of their numbers."""
+    def play_games(
+        self,
+        params,
+        prepared: Prepared,
+        specs: Sequence[GameSpec],
+        seed: tuple[int, int],
+    ) -> list[PlayedGame]:
+        """The games as played, in order of their numbers.
+
+        A game with rules of its own is a subclass that plays otherwise here
+        (docs/howto/new-game.md); all that comes after is the same.
+
+        Args:
+          specs: what is to be played. seed: (seed, iteration), of all draws.
+        """
         table = self.bench.table
         guesser = Role(params, prepared.guesser)
         describer = Role(params, prepared.describer)

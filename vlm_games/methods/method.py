@@ -40,8 +40,12 @@ class Workbench:
     Attributes:
       config: the run's ConfigDict, read only.
       model: architecture.
-      tokenizer, prompts, instructions: of the model.
-      mesh, engine, scorer: the devices and the compiled functions.
+      tokenizer: of the model.
+      prompts: what it is told in games.
+      instructions: what other methods tell it.
+      mesh: the devices.
+      engine: encodes images, holds sessions of what is read and said.
+      scorer: log-probabilities of given words.
       table: where games are played, while playing and while measuring.
       images: the unlabelled images.
       truth: (image, question, answer) -> whether the answer is true, or None

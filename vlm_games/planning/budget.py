@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 import flax.traverse_util
 import jax
 
-from vlm_games.games import answer
 from vlm_games.games.layout import LENGTHS
 from vlm_games.planning import memory
 from vlm_games.planning.plan import Plan
@@ -150,10 +149,10 @@ def play_rows(plan: Plan) -> list[Row]:
     if plan.settings.questions:  # of a list: asked in rounds, without a table
         read = bucket(plan.longest()["describer"])
         size = read + plan.settings.answer_tokens
-        held = memory.session_bytes(plan.model, answer.ROWS, size, plan.tensor)
+        held = memory.session_bytes(plan.model, plan.slots, size, plan.tensor)
         rows = [
-            Row(f"Describer's cache: {answer.ROWS} x {size} tokens", held),
-            *admission(plan, answer.ROWS, read, size, held),
+            Row(f"Describer's cache: {plan.slots} x {size} tokens", held),
+            *admission(plan, plan.slots, read, size, held),
         ]
     images = max(plan.config.encode_images // plan.shards, 1)
     needed = memory.encode_bytes(plan.model, images, plan.tensor)
