@@ -61,10 +61,20 @@ def read_shard(path: str | os.PathLike, kind: type[Kind]) -> list[Kind]:
     ]
 
 
+def is_whole(path: str | os.PathLike) -> bool:
+    """Whether a shard's bytes are those that were written."""
+    path = _local(path)
+    try:
+        _check_whole(path, path.read_bytes())
+    except TornShardError:
+        return False
+    return True
+
+
 def list_shards(folder: str | os.PathLike) -> list[pathlib.Path]:
     """Paths of the finished shards in `folder`, sorted; [] without a folder.
 
-    Whether each is whole shows when it is read.
+    Whether each is whole, `is_whole` says.
     """
     return sorted(_local(folder).glob("shard_*.jsonl"))
 
