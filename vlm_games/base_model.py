@@ -85,8 +85,11 @@ def load_base(
 
 def is_public(folder: pathlib.Path) -> bool:
     """Whether a model directory is of a public family, not of ours."""
-    fields = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    return "model_type" in fields
+    try:
+        fields = json.loads((folder / CONFIG).read_bytes())
+    except (ValueError, RecursionError):
+        return False  # `load_model` tells what is wrong with it
+    return isinstance(fields, dict) and "model_type" in fields
 
 
 def _load_public(

@@ -68,7 +68,7 @@ def read_json(path: str | os.PathLike) -> dict | None:
         found = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         set_aside(path, str(error))
         return None
     if not isinstance(found, dict):

@@ -145,7 +145,7 @@ def _read_config(path: pathlib.Path) -> dict:
         if isinstance(found, dict):
             return found
         fault = "no JSON object"
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         fault = str(error)
     raise WorkdirError(
         f"{path} is not whole ({fault}), so this may be another run's folder. "
