@@ -9,8 +9,10 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 
 import pytest
+from program import ROOT
 from toy import STEPS, Bench
 
 from vlm_games import preemption
@@ -18,10 +20,14 @@ from vlm_games.data.workdir import Workdir, WorkdirError
 from vlm_games.main import tell
 from vlm_games.preemption import EXIT_PREEMPTED, Notice
 from vlm_games.report.tensorboard import write_scalars
+from vlm_games.report_run import finish
+from vlm_games.self_improve import self_improve
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.usefixtures("quick_compiles"),
+    # Locks and files of the runs that are ended here by an exception.
+    pytest.mark.filterwarnings("ignore:unclosed file"),
 ]
 
 
@@ -140,6 +146,16 @@ def test_half_written_metrics_are_measured_again(bench, undisturbed, finished):
     assert not bench.bench.played
 
 
+def test_a_half_written_summary_is_written_anew(bench, finished):
+    run, path = bench.run(finished), finished / "summary.json"
+    results = self_improve(run)
+    finish(run, results, 0.0)
+    whole = path.read_bytes()
+    halve(path)
+    finish(run, results, 0.0)
+    assert path.read_bytes() == whole
+
+
 def test_a_torn_config_is_refused_by_name(tmp_path):
     Workdir(tmp_path).claim({"seed": 0})
     halve(tmp_path / "config.json")
@@ -228,13 +244,16 @@ def notice_at(what: str, count: int):
 
 @pytest.mark.parametrize("step", [1, STEPS - 1])
 def test_notice_while_training_saves_the_step_and_leaves(
-    step, bench, undisturbed, tmp_path, leave, monkeypatch
+    step, bench, undisturbed, tmp_path, leave
 ):
-    monkeypatch.setattr(bench.config.train, "save_every", 100)
     notice = Notice()
     notice.listen()
-    with pytest.raises(Stopped):
-        bench.improve(tmp_path, notice_at("main 1: train", step), notice)
+    bench.config.train.save_every = 100
+    try:
+        with pytest.raises(Stopped):
+            bench.improve(tmp_path, notice_at("main 1: train", step), notice)
+    finally:
+        bench.config.train.save_every = 1
     folder = tmp_path / "arms/main/iter_001/training/sft"
     assert [path.name for path in folder.iterdir()] == [f"step_{step}"]
     assert bench.improve(tmp_path) == undisturbed[1]
@@ -261,11 +280,15 @@ def test_notice_while_playing_leaves_at_once(bench, tmp_path, leave):
 
 
 def test_leaving_has_an_exit_code_of_its_own():
-    child = os.fork()
-    if not child:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        preemption.leave()
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == EXIT_PREEMPTED
+    program = (
+        "import os, signal; from vlm_games.preemption import Notice; "
+        "Notice().listen(); os.kill(os.getpid(), signal.SIGTERM)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, cwd=ROOT
+    )
+    assert done.returncode == EXIT_PREEMPTED
+    assert b"the same command goes on from there" in done.stderr
 
 
 # Others -----------------------------------------------------------------------

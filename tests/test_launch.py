@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import shlex
 import shutil
 import signal
 import subprocess
@@ -69,15 +68,26 @@ def test_a_dry_run_on_a_tpu_vm_only_prints(verb, flags, wanted, tmp_path):
     assert not (tmp_path / "gcloud.was_run").exists()
 
 
-def test_flags_with_blanks_reach_the_remote_shell_whole():
-    done = call("tpu_vm.sh", "run", *TPU, "--", "--config.base=a b's")
-    (command,) = [
-        word for word in shlex.split(done.stdout) if "--command=" in word
-    ] or [""]
-    # Within $'...', as the printed command has it.
-    assert r"--config.base=a\\ b\\\'s" in done.stdout or (
-        r"--config.base=a\ b\'s" in command
+def test_flags_with_blanks_reach_the_program_whole(tmp_path):
+    # In place of gcloud, what the shell of a worker does with --command.
+    worker = tmp_path / "worker"
+    (worker / "vlm_games").mkdir(parents=True)
+    stub(worker / "venv" / "bin", "python", "printf '%s\\n' \"$@\" end")
+    path = stub(
+        tmp_path,
+        "gcloud",
+        f"for a; do case $a in --command=*) cd {worker}; bash -c "
+        '"${a#*=}";; esac; done',
     )
+    path = f"{path}{os.pathsep}{os.environ['PATH']}"
+    flags = ("--config.base=a b's", "--workdir=$x")
+    done = call("tpu_vm.sh", "run", *TPU[:2], "--", *flags, PATH=path)
+    assert done.returncode == 0, done.stderr
+    until = time.monotonic() + 30
+    while "end" not in (log := (worker / "run.log").read_text()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert log.splitlines()[2:] == ["--hosts=auto", *flags, "end"]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +148,9 @@ def test_local_processes_are_numbered_and_know_the_first(tmp_path):
 
 
 def test_notice_to_the_local_script_is_notice_to_all(tmp_path):
-    script = f"touch {tmp_path}/up.$$; trap 'exit 75' TERM; sleep 60 & wait"
+    script = (
+        f"touch {tmp_path}/up.$$; trap 'kill $!; exit 75' TERM; sleep 60 & wait"
+    )
     process = local(tmp_path, script, 2)
     until = time.monotonic() + 30
     while len(list(tmp_path.glob("up.*"))) < 2:
@@ -146,7 +158,8 @@ def test_notice_to_the_local_script_is_notice_to_all(tmp_path):
         time.sleep(0.05)
     time.sleep(0.2)  # until both have set their traps
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 75
+    process.communicate(timeout=30)
+    assert process.returncode == 75
 
 
 @pytest.mark.parametrize(("status", "again"), [(75, True), (1, False)])

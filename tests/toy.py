@@ -1,16 +1,19 @@
-"""The loop of a run, whole but for its games: these are made up.
+"""The loop of a run, in which games and updates are made up.
 
-Files, stages, checkpoints and the training step are the program's own; the
-model is the tiny one of conftest.py, so that a run takes a second.
+Files, locks, stages, batches and checkpoints are the program's own, so that
+their faults can be tried by the hundred. What the few params become hangs on
+every batch, on the optimizer's state and on the step, and the games hang on
+them, so that nothing lost goes unnoticed.
 """
 
+import dataclasses
 import hashlib
 import runpy
 import types
 
 import jax
 import numpy as np
-from conftest import WORDS, lively_params, tiny_config
+from conftest import WORDS, tiny_config
 from program import ROOT
 
 from vlm_games import self_improve
@@ -22,6 +25,7 @@ from vlm_games.methods import registry
 from vlm_games.methods.method import MAIN, Selection, Stage
 from vlm_games.models.mesh import make_mesh, place
 from vlm_games.preemption import Notice
+from vlm_games.training import step
 from vlm_games.workbench import Run
 
 ITERATIONS, SHARDS, STEPS = 2, 2, 4
@@ -92,6 +96,34 @@ def game(iteration: int, number: int, rng) -> GameRecord:
     )
 
 
+def make_toy_step(*arguments, **options):
+    """In place of training.step.make_train_step; nothing is compiled."""
+
+    def step(state, frozen, batches, pixels, key):
+        seen = sum(np.arange(b.tokens.size) @ b.tokens.ravel() for b in batches)
+        seen += sum(int(p.sum()) for p in pixels) + int(state.step)
+        seen += sum(np.sum(x) for x in jax.tree.leaves(state.opt_state))
+        told = np.float32(seen % 1009) / np.float32(1009)
+
+        def move(by, x):
+            moved = (np.asarray(x) * by + told).astype(x.dtype)
+            return jax.device_put(moved, x.sharding)
+
+        state = dataclasses.replace(
+            state,
+            params=jax.tree.map(
+                lambda x: move(np.float32(0.9), x), state.params
+            ),
+            opt_state=jax.tree.map(lambda x: move(1, x), state.opt_state),
+            step=jax.device_put(
+                np.asarray(state.step) + 1, state.step.sharding
+            ),
+        )
+        return state, {"loss": told}
+
+    return step
+
+
 def digest(params) -> str:
     """Of every bit of the params."""
     leaves = jax.tree.leaves(jax.device_get(params))
@@ -99,10 +131,11 @@ def digest(params) -> str:
 
 
 class Bench:
-    """What toy runs share, so that the step compiles once per mesh."""
+    """What toy runs share."""
 
     def __init__(self, monkeypatch, devices: int = 1):
         monkeypatch.setitem(registry.METHODS, "toy", Toy)
+        monkeypatch.setattr(step, "make_train_step", make_toy_step)
         monkeypatch.setattr(
             self_improve, "measure", lambda **k: {"params": digest(k["params"])}
         )
@@ -114,7 +147,12 @@ class Bench:
         c.train.rows, c.train.lengths = {"toy": 2}, {"toy": 12}
         model, mesh = tiny_config(), make_mesh(jax.devices()[:devices])
         self.config = c
-        self.base = place(mesh, lively_params(model))
+        rng = np.random.default_rng(0)
+        scales = {
+            name: {"scale": rng.standard_normal(32, np.float32)}
+            for name in ("attention_norm", "mlp_norm")
+        }
+        self.base = place(mesh, {"decoder": scales})
         pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3))
         self.bench = types.SimpleNamespace(
             config=c,

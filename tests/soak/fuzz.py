@@ -9,6 +9,7 @@ tests/test_fuzz.py tries some of each.
 
 import argparse
 import copy
+import functools
 import hashlib
 import html.parser
 import io
@@ -19,6 +20,7 @@ import struct
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -26,6 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import hypothesis  # noqa: E402
 import numpy as np  # noqa: E402
+from absl import logging  # noqa: E402
 from conftest import tiny_config  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from PIL import Image  # noqa: E402
@@ -250,8 +253,13 @@ def tags_of(text: str) -> set[tuple[str, str]]:
     return tags.found
 
 
+@functools.cache
+def sound_tags() -> set[tuple[str, str]]:
+    return tags_of("words")
+
+
 def check_report(text: str) -> None:
-    assert tags_of(text) <= tags_of("words")
+    assert tags_of(text) <= sound_tags()
 
 
 FIELDS = runpy.run_path(str(ROOT / "configs" / "scenes.py"))["get_config"]()
@@ -289,7 +297,7 @@ TARGETS = {
     "config flags": (
         st.tuples(
             st.sampled_from(sorted(choices.CHOICES) + ["seed", "profile"]),
-            st.text(max_size=8) | st.integers() | st.floats() | st.none(),
+            st.text(max_size=8) | st.integers() | st.floats(),
         ),
         check_flags,
     ),
@@ -340,6 +348,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--targets", nargs="*", default=list(TARGETS))
     asked = parser.parse_args()
+    logging.set_verbosity(logging.FATAL)  # of each file that is set aside
+    warnings.simplefilter("ignore")  # Pillow's, of files it half reads
     total = 0
     for name in asked.targets:
         started = time.monotonic()
