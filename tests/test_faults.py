@@ -253,7 +253,7 @@ def test_notice_while_training_saves_the_step_and_leaves(
         with pytest.raises(Stopped):
             bench.improve(tmp_path, notice_at("main 1: train", step), notice)
     finally:
-        bench.config.train.save_every = 1
+        bench.config.train.save_every = 2
     folder = tmp_path / "arms/main/iter_001/training/sft"
     assert [path.name for path in folder.iterdir()] == [f"step_{step}"]
     assert bench.improve(tmp_path) == undisturbed[1]

@@ -142,7 +142,7 @@ class Bench:
         c = runpy.run_path(str(ROOT / "configs/scenes.py"))["get_config"]()
         c.method, c.iterations = "toy", ITERATIONS
         c.train.update(
-            {"steps": STEPS, "save_every": 1, "warmup": 1, "augment": 0.0}
+            {"steps": STEPS, "save_every": 2, "warmup": 1, "augment": 0.0}
         )
         c.train.rows, c.train.lengths = {"toy": 2}, {"toy": 12}
         model, mesh = tiny_config(), make_mesh(jax.devices()[:devices])

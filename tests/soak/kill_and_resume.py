@@ -13,8 +13,10 @@ is imported and no device was touched, so that a trial takes a second or two.
 
 import argparse
 import collections
+import dataclasses
 import hashlib
 import json
+import multiprocessing
 import os
 import pathlib
 import select
@@ -138,71 +140,95 @@ def result(workdir: pathlib.Path) -> dict[str, str]:
     return found
 
 
-def trial(workdir: pathlib.Path, rng, events: int, gap: float) -> list[str]:
-    """One run through its kills to its end; where it was killed.
+@dataclasses.dataclass(frozen=True)
+class Soak:
+    """What all trials share.
 
-    Args:
+    Attributes:
+      root: folder of their workdirs. seed: of all that is drawn.
       events: that an undisturbed run tells. gap: mean seconds between them.
+      wanted: its result.
     """
-    killed: list[str] = []
-    kills = 1 + (rng.random() < 0.3)
-    while True:
-        life = Life(workdir)
-        sign = None
-        if len(killed) < kills:
-            # Within what is left: a resumed run has fewer events.
-            awaited = int(rng.integers(1, max(events, 2)))
-            wait = float(rng.random()) * gap
-            if life.listen(most=awaited) and life.listen(wait):
-                term = rng.random() < 0.25
-                sign = signal.SIGTERM if term else signal.SIGKILL
-        events = max(events - len(life.phases), 2)
-        status = life.end(sign)
-        if status in (-signal.SIGKILL, -signal.SIGTERM, EXIT_PREEMPTED):
+
+    root: pathlib.Path
+    seed: int
+    events: int
+    gap: float
+    wanted: dict[str, str]
+
+    def trial(self, number: int) -> tuple[int, list[str], bool]:
+        """(its number, where it was killed, whether it ended as wanted)."""
+        workdir, attempt, killed = self.root / f"trial_{number:04d}", 0, []
+        while not killed:  # one that ended before its time is no trial
+            shutil.rmtree(workdir, ignore_errors=True)
+            rng = np.random.default_rng([self.seed, number, attempt])
+            killed = self._through(workdir, rng)
+            attempt += 1
+        same = result(workdir) == self.wanted
+        if same:
+            shutil.rmtree(workdir)
+        return number, killed, same
+
+    def _through(self, workdir: pathlib.Path, rng) -> list[str]:
+        """One run through its kills to its end; where it was killed."""
+        killed: list[str] = []
+        kills, events = 1 + (rng.random() < 0.3), self.events
+        while True:
+            life, sign = Life(workdir), None
+            if len(killed) < kills:
+                wait = rng.random() * self.gap
+                if life.listen(most=rng.integers(1, events)) and life.listen(
+                    wait
+                ):
+                    term = rng.random() < 0.25
+                    sign = signal.SIGTERM if term else signal.SIGKILL
+            # What is left is told by who goes on.
+            events = max(events - len(life.phases), 2)
+            status = life.end(sign)
+            if status == 0:
+                return killed
+            if sign is None or status not in (-sign, EXIT_PREEMPTED):
+                raise RuntimeError(f"{workdir}: a run ended with {status}.")
             killed.append(life.phases[-1])
-        elif status == 0:
-            return killed
-        else:
-            raise RuntimeError(f"{workdir}: a run ended with status {status}.")
+
+
+def prepare(root: pathlib.Path, seed: int) -> Soak:
+    """Runs undisturbed, twice: the first run compiles."""
+    word_tokenizer(WORDS.split())  # imports what runs would import
+    jax.config.update("jax_num_cpu_devices", 1)
+    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_compilation_cache_dir", str(root / "compiled"))
+    Life(root / "first").end()
+    started, life = time.monotonic(), Life(root / "undisturbed")
+    life.end()
+    gap = (time.monotonic() - started) / len(life.phases)
+    wanted = result(root / "undisturbed")
+    return Soak(root, seed, len(life.phases), gap, wanted)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="side by side")
     asked = parser.parse_args()
-    word_tokenizer(WORDS.split())  # imports what runs would import
-    jax.config.update("jax_num_cpu_devices", 1)
-    jax.config.update("jax_disable_most_optimizations", True)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     root = pathlib.Path(tempfile.mkdtemp(prefix="kill_and_resume_"))
-    jax.config.update("jax_compilation_cache_dir", str(root / "compiled"))
-    Life(root / "first").end()  # compiles
-    started, life = time.monotonic(), Life(root / "undisturbed")
-    life.end()
-    gap = (time.monotonic() - started) / len(life.phases)
-    wanted, good = result(root / "undisturbed"), 0
-    places: collections.Counter[str] = collections.Counter()
+    soak = prepare(root, asked.seed)
+    good, places = 0, collections.Counter()
     started = time.monotonic()
-    number = tried = 0
-    while tried < asked.trials:
-        rng = np.random.default_rng([asked.seed, number])
-        workdir = root / f"trial_{number:04d}"
-        number += 1
-        killed = trial(workdir, rng, len(life.phases), gap)
-        if not killed:  # it had ended before its time: no trial
-            shutil.rmtree(workdir)
-            continue
-        tried += 1
-        places.update(killed)
-        if result(workdir) == wanted:
-            good += 1
-            shutil.rmtree(workdir)
-        else:
-            print(f"{workdir} differs, killed in {killed}", flush=True)
-        print(f"{good} of {tried}, killed in {', '.join(killed)}", flush=True)
-    each = (time.monotonic() - started) / max(asked.trials, 1)
+    with multiprocessing.get_context("fork").Pool(asked.jobs) as pool:
+        trials = pool.imap_unordered(soak.trial, range(asked.trials))
+        for tried, (number, killed, same) in enumerate(trials, 1):
+            good += same
+            places.update(killed)
+            told = "" if same else f"; trial {number} in {root} differs"
+            print(
+                f"{good} of {tried}, killed in {', '.join(killed)}{told}",
+                flush=True,
+            )
     told = ", ".join(f"{n} in {p}" for p, n in places.most_common())
+    each = (time.monotonic() - started) / max(asked.trials, 1)
     print(f"{sum(places.values())} kills: {told}; {each:.1f} s a trial")
     if good == asked.trials:
         shutil.rmtree(root)

@@ -102,10 +102,8 @@ def _open_builder(name: str, data_dir: str) -> Any:
 
 
 def _refuse_code(data_dir: epath.Path, name: str) -> None:
-    """Raises ValueError if opening the dataset would run code that it names.
-
-    TFDS imports the module of every feature class in features.json.
-    """
+    """Raises ValueError if opening the dataset would run code that it names,
+    or if it lies elsewhere."""
     first, *rest = name.split("/")
     if ".." in rest or first in ("", ".", ".."):
         raise ValueError(f"Dataset {name!r} is not a folder of {data_dir}.")
@@ -113,14 +111,23 @@ def _refuse_code(data_dir: epath.Path, name: str) -> None:
     for folder in data_dir.iterdir() if data_dir.is_dir() else ():
         if folder.name.replace("_", "").lower() != plain:
             continue
-        for path in folder.rglob("features.json"):
-            for feature in _feature_classes(json.loads(path.read_bytes())):
-                if not feature.startswith("tensorflow_datasets."):
-                    raise ValueError(
-                        f"{path} names the feature class {feature!r}, whose "
-                        "module would be imported; only those of "
-                        "tensorflow_datasets are read."
-                    )
+        # <dataset>/[<config>/]<version>/features.json
+        for depth in ("*", "*/*"):
+            for path in folder.glob(f"{depth}/features.json"):
+                _refuse_classes(path)
+
+
+def _refuse_classes(path: epath.Path) -> None:
+    """Raises ValueError if a features.json names classes that are not TFDS's.
+
+    TFDS imports the module of every feature class in it.
+    """
+    for feature in _feature_classes(json.loads(path.read_bytes())):
+        if not feature.startswith("tensorflow_datasets."):
+            raise ValueError(
+                f"{path} names the feature class {feature!r}, whose module "
+                "would be imported; only those of tensorflow_datasets are read."
+            )
 
 
 def _feature_classes(node: Any) -> Iterator[str]:
