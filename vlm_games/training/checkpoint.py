@@ -6,8 +6,8 @@ beside them in sizes.json. Arrays are restored to the shapes and devices of a
 template, so that a run can go on with another number of devices.
 """
 
-import errno
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -25,7 +25,7 @@ def save(path: pathlib.Path, tree) -> None:
     """Writes a pytree of arrays; an older one at `path` is replaced.
 
     Raises:
-      OSError: the disk is full; nothing lies at `path` then.
+      OSError: the disk is full, or refuses; nothing lies at `path` then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     verbosity = logging.get_verbosity()
@@ -33,12 +33,12 @@ def save(path: pathlib.Path, tree) -> None:
     logging.set_verbosity(logging.FATAL)
     try:
         ocp.save(path.absolute(), tree, overwrite=True)
-    except ValueError as error:
-        if "No space left on device" not in str(error):
+    except ValueError as error:  # by which TensorStore tells of the disk
+        found = re.search(r"os_error_code='(\d+)'", str(error))
+        if found is None:
             raise
-        raise OSError(
-            errno.ENOSPC, "No space left on device", str(path)
-        ) from error
+        code = int(found[1])
+        raise OSError(code, os.strerror(code), str(path)) from error
     finally:
         logging.set_verbosity(verbosity)
     if jax.process_index() == 0:
