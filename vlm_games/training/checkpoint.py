@@ -107,7 +107,9 @@ def _fault(path: pathlib.Path) -> str | None:
     except FileNotFoundError:
         return None  # killed between Orbax's rename and the sizes
     except ValueError:
-        return f"{SIZES} is no JSON"
+        expected = None
+    if not isinstance(expected, dict):
+        return f"{SIZES} is no JSON object"
     found = _sizes(path)
     for name, size in expected.items():
         if found.get(name) != size:
