@@ -181,7 +181,7 @@ def small_disk(tmp_path):
         )
 
     yield folder, grow
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(

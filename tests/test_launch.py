@@ -22,7 +22,7 @@ def call(script: str, *arguments, **environment) -> subprocess.CompletedProcess:
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
 
 
@@ -176,3 +176,17 @@ def test_slurm_requeues_a_run_that_was_given_notice(status, again, tmp_path):
     assert done.returncode == status
     assert "vlm_games.main --hosts=auto --workdir=w" in done.stdout
     assert ("scontrol requeue 17" in done.stdout) == again
+
+
+@pytest.mark.slow
+def test_the_local_script_starts_the_program_itself():
+    done = call(
+        "local.sh",
+        "--config=configs/scenes.py",
+        "--dry_run",
+        "--devices=1",
+        INSTALL="no",
+        VENV=sys.prefix,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "fits" in done.stdout
