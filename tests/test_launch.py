@@ -189,4 +189,4 @@ def test_the_local_script_starts_the_program_itself():
         VENV=sys.prefix,
     )
     assert done.returncode == 0, done.stderr
-    assert "fits" in done.stdout
+    assert "FITS" in done.stdout
