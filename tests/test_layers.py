@@ -33,7 +33,7 @@ FLOORS = (
     ("pretraining",),
     ("games", "hub"),
     ("sampling", "training", "report"),
-    ("models", "data", "worlds"),
+    ("models", "data", "worlds", "preemption"),
 )
 # The one neighbour that may be looked at: rendered scenes are image sources.
 SIDEWAYS = {("data", "worlds")}

@@ -1,6 +1,7 @@
 """Game records: what is written is read back, what is broken is named."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -245,7 +246,7 @@ def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch, step):
     atomic.write_bytes(path, b"old")
 
     def fail(*args):
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
     monkeypatch.setattr(os, step, fail)
     with pytest.raises(OSError, match="disk full"):

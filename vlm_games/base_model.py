@@ -100,8 +100,11 @@ def find_model(path_or_hub_id: str, image_size: int) -> VLMConfig:
 
 def is_public(folder: pathlib.Path) -> bool:
     """Whether a model directory is of a public family, not of ours."""
-    fields = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    return "model_type" in fields
+    try:
+        fields = json.loads((folder / CONFIG).read_bytes())
+    except (ValueError, RecursionError):
+        return False  # `load_model` tells what is wrong with it
+    return isinstance(fields, dict) and "model_type" in fields
 
 
 def _load_public(

@@ -8,7 +8,6 @@ The stages of an iteration follow one another; each leaves what it learned:
 """
 
 import dataclasses
-import json
 import pathlib
 import shutil
 from collections.abc import Sequence
@@ -57,14 +56,17 @@ def fine_tune(
 ):
     """Trains stage after stage; returns params.
 
-    If there is nothing to learn from, they are what they were.
+    If there is nothing to learn from, they are what they were. Where
+    `run.notice` is held, the process leaves once a state is saved.
     """
     folder = course.folder(run)
     for number, stage in enumerate(stages):
         done = folder / stage.name / "params"
-        if checkpoint.exists(done):
+        figures = folder / stage.name / "figures.json"
+        if checkpoint.find(done) and figures.exists():
             params = checkpoint.load(done, params)
             continue
+        run.notice.obey()
         params = train_stage(run, trainer, course, number, params, stage)
         last = course.phase == "training" and number + 1 == len(stages)
         if not last:  # of the last one, `checkpoint` is kept
@@ -105,9 +107,7 @@ def train_stage(
     state, figures = run_steps(
         run, course, recipe, folder, state, frozen, streams, seed, keys[0]
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(figures, indent=1) + "\n"
-    atomic.write_bytes(folder / "figures.json", text.encode())
+    atomic.write_json(folder / "figures.json", figures)
     if recipe.trainable.adapters is not None:
         # The whole model goes on; adapters are kept for whoever wants them.
         checkpoint.save(folder / "adapters", state.params)
@@ -157,9 +157,11 @@ def run_steps(
         if before is not None:
             check_finite(before, course, number - 1)
         run.progress(f"{course.name}: {what}", number, c.steps)
-        if number % c.save_every == c.save_every - 1 and number + 1 < c.steps:
+        due = number % c.save_every == c.save_every - 1 or run.notice.given
+        if due and number + 1 < c.steps:
             checkpoint.save(folder / f"step_{number + 1}", state)
             checkpoint.prune(folder, keep=number + 1)
+            run.notice.obey()
     last = {} if metrics is None else check_finite(metrics, course, c.steps - 1)
     return state, {"trained_tokens": tokens, **last}
 
@@ -189,15 +191,21 @@ def with_reference(
     return made
 
 
-def stage_figures(run: Run, arm: str, iteration: int) -> dict:
+def stage_figures(run: Run, arm: str, iteration: int) -> dict | None:
     """Of all stages of an iteration, for metrics.json: tokens, and by stage
-    what the loss says of its last step."""
+    what the loss says of its last step.
+
+    None if those of a stage are torn: they are set aside, and the stage is to
+    be trained again.
+    """
     folder = run.workdir.iteration(arm, iteration)
     stages = {
-        path.parent.name: json.loads(path.read_text())
+        path.parent.name: atomic.read_json(path)
         for phase in ("warm_up", "training")
         for path in sorted((folder / phase).glob("*/figures.json"))
     }
+    if None in stages.values():
+        return None
     total = sum(figures.pop("trained_tokens") for figures in stages.values())
     return {"trained_tokens": total, "stages": stages}
 

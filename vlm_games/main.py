@@ -3,6 +3,7 @@
 With --dry_run it only tells how much memory the run would take.
 """
 
+import errno
 import pathlib
 import sys
 import time
@@ -16,6 +17,7 @@ from vlm_games.data.records import RecordError
 from vlm_games.data.workdir import Workdir, WorkdirError
 from vlm_games.fine_tune import DivergedError
 from vlm_games.planning.dry_run import dry_run
+from vlm_games.preemption import Notice
 from vlm_games.report_run import finish
 from vlm_games.self_improve import self_improve
 from vlm_games.workbench import Run, build
@@ -37,6 +39,9 @@ USER_ERRORS = (
     ValueError,
     OSError,
 )
+
+# No room on the disk, in a quota, or below a limit on the size of files.
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Bars:
@@ -67,20 +72,32 @@ def main(argv) -> None:
         logging.set_verbosity(logging.WARNING)
     if _DRY_RUN.value:
         sys.exit(tell_memory(_CONFIG.value))
-    started = time.time()
+    started, notice = time.time(), Notice()
+    notice.listen()
     config, workdir = _CONFIG.value, Workdir(_WORKDIR.value)
     bars = Bars()
     try:
         setup = build(config)
         workdir.claim(config.to_dict() | {"digests": setup.digests})
-        run = Run(config, setup, workdir, bars)
+        run = Run(config, setup, workdir, bars, notice)
         results = self_improve(run)
         bars.close()
         print(finish(run, results, time.time() - started))
     except USER_ERRORS as error:
         bars.close()
         logging.vlog(1, "trace", exc_info=True)
-        sys.exit(f"vlm_games: {error}")
+        sys.exit(f"vlm_games: {tell(error)}")
+
+
+def tell(error: Exception) -> str:
+    """What the user is told of an error."""
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return (
+            f"{error.filename or 'A file'} cannot be written: "
+            f"{error.strerror}. Make room and start the same command again; "
+            "what was finished is whole, and the run goes on from there."
+        )
+    return str(error)
 
 
 def tell_memory(config) -> int:

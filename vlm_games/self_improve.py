@@ -54,6 +54,8 @@ def self_improve(run: Run) -> dict[str, list[dict]]:
             metrics = run.workdir.metrics(arm, iteration)
             if metrics is None:
                 metrics = run_iteration(run, shared, arm, iteration, params)
+            elif iteration:
+                mend(run, shared, arm, iteration, params)
             results[arm].append(metrics)
             if iteration:
                 path = run.workdir.iteration(arm, iteration) / "checkpoint"
@@ -102,6 +104,19 @@ def run_iteration(
     return metrics
 
 
+def mend(run: Run, shared: Learner, arm: str, iteration: int, params) -> None:
+    """Makes again what a finished iteration has lost, by what it still has."""
+    path = run.workdir.iteration(arm, iteration) / "checkpoint"
+    whole = checkpoint.find(path)
+    if whole and not run.workdir.has_torn_shard(arm, iteration):
+        return
+    records = play(run, shared, arm, iteration, params)
+    if not whole:
+        chosen = select(run, shared.method, arm, iteration, records)
+        learn(run, shared, arm, iteration, params, chosen)
+    tidy(run, arm, iteration)
+
+
 class Stopwatch:
     """Wall-clock seconds of named phases."""
 
@@ -147,7 +162,8 @@ def warm_up(run: Run, shared: Learner, arm: str, iteration: int, params):
     """Params of the model that makes the candidates."""
     stages = shared.method.warm_up(arm, iteration)
     course = Course(arm, iteration, "warm_up")
-    return fine_tune(run, shared.trainer, course, params, stages)
+    with run.notice.held():
+        return fine_tune(run, shared.trainer, course, params, stages)
 
 
 def select(run: Run, method, arm: str, iteration: int, records) -> Selection:
@@ -173,11 +189,14 @@ def learn(run: Run, shared: Learner, arm: str, iteration: int, params, chosen):
     """Params after fine-tuning, from the checkpoint if there is one."""
     folder = run.workdir.iteration(arm, iteration)
     course, done = Course(arm, iteration, "training"), folder / "checkpoint"
-    if checkpoint.exists(done):
+    if checkpoint.find(done) and stage_figures(run, arm, iteration) is not None:
         params = checkpoint.load(done, shared.base)
     else:
         start = shared.base if run.config.train.start == "base" else params
-        params = fine_tune(run, shared.trainer, course, start, chosen.stages)
-        checkpoint.save(done, params)
+        with run.notice.held():
+            params = fine_tune(
+                run, shared.trainer, course, start, chosen.stages
+            )
+            checkpoint.save(done, params)
     tidy(run, arm, iteration)
     return params

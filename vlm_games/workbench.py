@@ -20,6 +20,7 @@ from vlm_games.games.play import Table
 from vlm_games.games.protocol import GameSettings
 from vlm_games.methods.method import Workbench
 from vlm_games.models.mesh import make_mesh
+from vlm_games.preemption import Notice
 from vlm_games.sampling.engine import Engine
 from vlm_games.sampling.scoring import Scorer
 from vlm_games.training import checkpoint
@@ -74,12 +75,14 @@ class Run:
     Attributes:
       config: ConfigDict. setup: model and images. workdir: where it writes.
       progress: told how far the work is.
+      notice: whether the machine is wanted back.
     """
 
     config: object
     setup: Setup
     workdir: Workdir
     progress: Progress
+    notice: Notice = dataclasses.field(default_factory=Notice)
 
     @property
     def bench(self):

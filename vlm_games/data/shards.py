@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from vlm_games.data import atomic
-from vlm_games.data.schema import Record
+from vlm_games.data.schema import Record, RecordError
 
 Kind = TypeVar("Kind", bound=Record)
 
@@ -54,17 +54,31 @@ def read_shard(path: str | os.PathLike, kind: type[Kind]) -> list[Kind]:
     if not content:
         return []
     # Not splitlines(), which also cuts at characters that text may hold.
-    lines = content.decode("utf-8").removesuffix("\n").split("\n")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RecordError(f"{path}: no text in UTF-8: {error}") from error
+    lines = text.removesuffix("\n").split("\n")
     return [
         kind.from_json(line, f"{path}, line {number}")
         for number, line in enumerate(lines, 1)
     ]
 
 
+def is_whole(path: str | os.PathLike) -> bool:
+    """Whether a shard's bytes are those that were written."""
+    path = _local(path)
+    try:
+        _check_whole(path, path.read_bytes())
+    except TornShardError:
+        return False
+    return True
+
+
 def list_shards(folder: str | os.PathLike) -> list[pathlib.Path]:
     """Paths of the finished shards in `folder`, sorted; [] without a folder.
 
-    Whether each is whole shows when it is read.
+    Whether each is whole, `is_whole` says.
     """
     return sorted(_local(folder).glob("shard_*.jsonl"))
 

@@ -104,7 +104,12 @@ def load_embedder(name: str):
             "sentence-transformers: pip install 'vlm_games[sentences]', or "
             "set it to 'overlap'."
         ) from error
-    return SentenceTransformer(name, device="cpu")
+    return SentenceTransformer(
+        name,
+        device="cpu",
+        trust_remote_code=False,
+        model_kwargs={"use_safetensors": True},  # others are pickles
+    )
 
 
 def bert_score(one: np.ndarray, other: np.ndarray) -> float:
