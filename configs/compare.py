@@ -47,7 +47,7 @@ def get_config(entry: str = "") -> ml_collections.ConfigDict:
     c.base = "scenes_tasks"
     c.method = entry
     c.iterations = 2
-    # STIC says some 14,000 more for its second stage.
+    # Of STIC's pairs: its second stage says some 14,000 more, counted as well.
     c.generated_tokens = 46_000 if entry == "stic" else 60_000
     c.controls = (ENTRIES[entry][1], "replay_only")
     c.eval.choices = True

@@ -306,6 +306,21 @@ def test_items_hold_the_own_description_and_the_given_answer(method, setup):
     assert again == examples
 
 
+def test_what_the_second_stage_says_is_counted(method, setup):
+    bench, c = setup.bench, method.config
+    stage = select(method, "main").stages[-1]
+    rows = [infuse.put_first(r, "a ring .", bench) for r in labelled(3)]
+    words = len(bench.tokenizer.encode("a ring ."))
+    # One of four came to no end: it said all that it may.
+    method_said = infuse.tokens_said(bench, rows, 4, c.tokens)
+    assert method_said == 3 * (words + 1) + c.tokens
+    asked = min(c.infused, len(method.source))
+    assert stage.said({"infused": rows}) == infuse.tokens_said(
+        bench, rows, asked, c.tokens
+    )
+    assert stage.said({}) == 0
+
+
 def test_an_item_without_a_finished_description_is_left_out(
     method, setup, monkeypatch
 ):
@@ -320,6 +335,12 @@ def test_an_item_without_a_finished_description_is_left_out(
         asked = [[p.text for p in branch] for branch in row.branches]
         assert [[p.text for p in b] for b in example.branches] == asked
         assert all(b[1].weight == 1 for b in example.branches)
+
+
+def labelled(count: int):
+    """Items with no description before them."""
+    branch = (read(" question : is it ?"), said(" yes"), said(" ."))
+    return [Example((i,), (read("<image>"),), (branch,)) for i in range(count)]
 
 
 def spy(function, found):

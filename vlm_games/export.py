@@ -9,11 +9,11 @@ opens. Of ours: what `config.base` takes.
 import json
 import pathlib
 import shutil
-import sys
 
 import jax
-from absl import app, flags, logging
+from absl import flags
 
+from vlm_games import command_line
 from vlm_games.base_model import is_public
 from vlm_games.hub import peft
 from vlm_games.hub.pretrained import find_folder, load_pretrained
@@ -107,20 +107,17 @@ def _export_adapters(folder, config: dict, path, output) -> None:
     )
 
 
-def main(argv) -> None:
-    del argv
-    logging.set_verbosity(logging.WARNING)
-    try:
-        folder = find_iteration(_WORKDIR.value, _ARM.value, _ITERATION.value)
-        config = json.loads(
-            (pathlib.Path(_WORKDIR.value) / "config.json").read_text()
-        )
-        export(folder, config, _OUTPUT.value, _ADAPTERS.value)
-    except (OSError, ValueError) as error:
-        sys.exit(f"vlm_games: {error}")
+def main() -> None:
+    folder = find_iteration(_WORKDIR.value, _ARM.value, _ITERATION.value)
+    config = json.loads(
+        (pathlib.Path(_WORKDIR.value) / "config.json").read_text()
+    )
+    if _DRY_RUN.value:
+        print(describe(folder, config, _OUTPUT.value, _ADAPTERS.value))
+        return
+    export(folder, config, _OUTPUT.value, _ADAPTERS.value)
     print(f"{folder} as {_OUTPUT.value}")
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir", "output"])
-    app.run(main)
+    command_line.run(main, ["workdir", "output"])

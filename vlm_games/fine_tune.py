@@ -83,6 +83,7 @@ def train_stage(
     """One stage, from wherever it was left; returns params."""
     recipe, bench = trainer.recipe(stage), run.bench
     examples = stage.examples(params)
+    said = stage.said(examples)
     if stage.objective == "preference":
         examples = with_reference(run, params, stage, examples)
     replay = trainer.replay if stage.replay else ()
@@ -105,6 +106,7 @@ def train_stage(
     state, figures = run_steps(
         run, course, recipe, folder, state, frozen, streams, seed, keys[0]
     )
+    figures["generated_tokens"] = said
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(figures, indent=1) + "\n"
     atomic.write_bytes(folder / "figures.json", text.encode())
@@ -190,16 +192,23 @@ def with_reference(
 
 
 def stage_figures(run: Run, arm: str, iteration: int) -> dict:
-    """Of all stages of an iteration, for metrics.json: tokens, and by stage
-    what the loss says of its last step."""
+    """Of all stages of an iteration, for metrics.json.
+
+    Returns:
+      generated_tokens: said to make examples; trained_tokens; stages: by stage
+      what the loss says of its last step.
+    """
     folder = run.workdir.iteration(arm, iteration)
     stages = {
         path.parent.name: json.loads(path.read_text())
         for phase in ("warm_up", "training")
         for path in sorted((folder / phase).glob("*/figures.json"))
     }
-    total = sum(figures.pop("trained_tokens") for figures in stages.values())
-    return {"trained_tokens": total, "stages": stages}
+    totals = {
+        name: sum(figures.pop(name) for figures in stages.values())
+        for name in ("generated_tokens", "trained_tokens")
+    }
+    return {**totals, "stages": stages}
 
 
 def tidy(run: Run, arm: str, iteration: int) -> None:

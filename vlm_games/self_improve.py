@@ -15,6 +15,7 @@ import dataclasses
 import time
 
 from vlm_games.evaluation.measure import measure
+from vlm_games.evaluation.speaker import Speaker
 from vlm_games.fine_tune import Course, fine_tune, stage_figures, tidy
 from vlm_games.methods.method import MAIN, Method, Selection
 from vlm_games.methods.registry import METHODS, arms_of
@@ -75,16 +76,21 @@ def run_iteration(
         figures = candidate_figures(shared.method, records, chosen)
         with watch.phase("train"):
             params = learn(run, shared, arm, iteration, params, chosen)
+        made = figures["generated_tokens"]
         figures |= stage_figures(run, arm, iteration)
+        figures["generated_tokens"] += made
     run.progress(f"{arm} {iteration}: measure", 0, 1)
     bench = run.bench
     with watch.phase("evaluate"):
         measured = measure(
-            engine=bench.engine,
+            speaker=Speaker(
+                bench.engine,
+                bench.tokenizer,
+                bench.prompts,
+                bench.instructions,
+                run.config.eval.rows,
+            ),
             scorer=bench.scorer,
-            tokenizer=bench.tokenizer,
-            prompts=bench.prompts,
-            instructions=bench.instructions,
             table=bench.table,
             params=params,
             base_params=shared.base,

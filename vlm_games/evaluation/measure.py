@@ -2,11 +2,11 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from vlm_games.data.images import ImageSource
-from vlm_games.data.tokenizer import Tokenizer
 from vlm_games.evaluation.captioned import captioned_accuracy
 from vlm_games.evaluation.choices import Choice, choice_accuracy, draw_choices
 from vlm_games.evaluation.descriptions import describe, description_figures
@@ -16,11 +16,9 @@ from vlm_games.evaluation.questions import (
     answer_accuracy,
     draw_items,
 )
-from vlm_games.games.instructions import Instructions
+from vlm_games.evaluation.speaker import Speaker
 from vlm_games.games.play import Role, Table
-from vlm_games.games.prompts import Prompts
 from vlm_games.games.protocol import GameSpec
-from vlm_games.sampling.engine import Engine
 from vlm_games.sampling.scoring import Scorer
 
 
@@ -83,11 +81,8 @@ def stack(images: ImageSource) -> np.ndarray:
 
 
 def measure(
-    engine: Engine,
+    speaker: Speaker,
     scorer: Scorer,
-    tokenizer: Tokenizer,
-    prompts: Prompts,
-    instructions: Instructions,
     table: Table,
     params,
     base_params,
@@ -98,7 +93,9 @@ def measure(
 
     Without `guards` the blind Describer and cross-play are left out.
     """
-    metrics, roles = {}, {}
+    engine, prompts = speaker.engine, speaker.prompts
+    metrics: dict[str, Any] = {}
+    roles: dict[str, Role] = {}
     for name, images, items in [
         ("vqa", held_out.target, held_out.target_items),
         ("source", held_out.source, held_out.source_items),
@@ -107,13 +104,13 @@ def measure(
         roles[name] = Role(params, tokens)
         found = answer_accuracy(scorer, prompts, params, tokens, items)
         metrics |= {f"{name}_{key}": value for key, value in found.items()}
-    spoken = (engine, tokenizer, prompts, instructions, roles["vqa"])
+    role = roles["vqa"]
     if held_out.choices:
-        found = choice_accuracy(*spoken, held_out.choices, held_out.seed)
+        found = choice_accuracy(speaker, role, held_out.choices, held_out.seed)
         metrics["vqa_choice"] = found.pop("choice")
         metrics |= found
     if held_out.description_tokens:
-        metrics |= measure_described(scorer, *spoken, held_out)
+        metrics |= measure_described(speaker, scorer, role, held_out)
     pixels = stack(held_out.games)
     grey = np.full_like(pixels, 128)
     metrics |= measure_games(
@@ -131,32 +128,21 @@ def measure(
 
 
 def measure_described(
+    speaker: Speaker,
     scorer: Scorer,
-    engine: Engine,
-    tokenizer: Tokenizer,
-    prompts: Prompts,
-    instructions: Instructions,
     role: Role,
     held_out: HeldOut,
 ) -> dict:
     """Figures of own descriptions of the target, and of answers behind them."""
     scenes = held_out.target.scenes
-    texts = describe(
-        engine,
-        tokenizer,
-        prompts,
-        instructions,
-        role,
-        len(scenes),
-        held_out.description_tokens,
-    )
+    texts = describe(speaker, role, len(scenes), held_out.description_tokens)
     before = {
-        image: instructions.described.format(description=text)
+        image: speaker.instructions.described.format(description=text)
         for image, text in enumerate(texts)
     }
     found = answer_accuracy(
         scorer,
-        prompts,
+        speaker.prompts,
         role.params,
         role.image_tokens,
         held_out.target_items,
@@ -165,10 +151,7 @@ def measure_described(
     captioned = {}
     if held_out.choices:
         captioned = captioned_accuracy(
-            engine,
-            tokenizer,
-            prompts,
-            instructions,
+            speaker,
             role,
             held_out.choices,
             held_out.seed,

@@ -87,6 +87,7 @@ class Stage:
       images: what the examples' numbers count: of all streams or, in a
         mapping, of those that it names; the unlabelled images of others.
       replay: whether rows of the source are fed beside.
+      said: (the examples) -> tokens that the model said to make them.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Stage:
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     images: ImageSource | Mapping[str, ImageSource] | None = None
     replay: bool = True
+    said: Callable[[Examples], int] = lambda examples: 0
 
     def images_of(self, stream: str, unlabelled: ImageSource) -> ImageSource:
         """What the numbers in the examples of a stream count."""

@@ -36,7 +36,7 @@ from vlm_games.methods.descriptions import (
     DescriptionRecord,
 )
 from vlm_games.methods.drawing import draw_images
-from vlm_games.methods.infuse import infused_examples
+from vlm_games.methods.infuse import infused_examples, tokens_said
 from vlm_games.methods.method import REPLAY_ONLY, Selection, Stage, Workbench
 from vlm_games.pretraining.examples import pick
 from vlm_games.report.candidates import CandidateView
@@ -217,11 +217,19 @@ class Stic:
             found = infused_examples(self.bench, self.source, params, c, seed)
             return {"infused": found}
 
+        def said(examples) -> int:
+            if "infused" not in examples:
+                return 0
+            asked = min(c.infused, len(self.source))
+            found = examples["infused"]
+            return tokens_said(self.bench, found, asked, c.tokens)
+
         infuse = Stage(
             "infuse",
             (lambda params: {}) if arm == REPLAY_ONLY else infused,
             settings=c.infuse.to_dict(),
             images=self.source,
+            said=said,
         )
         stages = (prefer.stage(chosen, arm, self.bench.prompts, c), infuse)
         return Selection(
