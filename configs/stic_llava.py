@@ -85,7 +85,6 @@ def get_config(
     c.train.save_every = 100
     c.train.lora.rank = 128
     c.train.lora.alpha = 256.0
-    c.train.replay_augment = 0.0
     c.stic.images = 6_000
     c.stic.tokens = 1_024
     c.stic.cut = True

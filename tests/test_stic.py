@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from program import finish, kill_when, outcome, start
 
+from vlm_games.data.examples import Example, read, said
 from vlm_games.data.packing import encode
 from vlm_games.data.schema import RecordError
 from vlm_games.methods import corrupt, infuse, prefer, stic
@@ -312,8 +313,8 @@ def test_what_the_second_stage_says_is_counted(method, setup):
     rows = [infuse.put_first(r, "a ring .", bench) for r in labelled(3)]
     words = len(bench.tokenizer.encode("a ring ."))
     # One of four came to no end: it said all that it may.
-    method_said = infuse.tokens_said(bench, rows, 4, c.tokens)
-    assert method_said == 3 * (words + 1) + c.tokens
+    found = infuse.tokens_said(bench, rows, 4, c.tokens)
+    assert found == 3 * (words + 1) + c.tokens
     asked = min(c.infused, len(method.source))
     assert stage.said({"infused": rows}) == infuse.tokens_said(
         bench, rows, asked, c.tokens

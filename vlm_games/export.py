@@ -9,6 +9,8 @@ opens. Of ours: what `config.base` takes.
 import json
 import pathlib
 import shutil
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 from absl import flags
@@ -25,6 +27,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write.")
 _ARM = flags.DEFINE_string("arm", "main", "Arm of the run.")
 _ITERATION = flags.DEFINE_integer("iteration", None, "The last if not given.")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only tell what would be done.")
 _ADAPTERS = flags.DEFINE_bool(
     "adapters", False, "Only the adapters, in PEFT's format."
 )
@@ -43,9 +46,22 @@ def find_iteration(workdir, arm: str, iteration: int | None) -> pathlib.Path:
     if not done:
         number = "" if iteration is None else f" {iteration}"
         raise FileNotFoundError(
-            f"{workdir} holds no finished iteration{number} of arm {arm!r}."
+            f"{workdir} holds no finished iteration{number} of arm {arm!r}: "
+            f"{_finished(workdir)} Take one with --arm and --iteration, or let "
+            "the run go on."
         )
     return done[-1]
+
+
+def _finished(workdir) -> str:
+    """The arms that have finished iterations, in words."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(pathlib.Path(workdir).glob("arms/*/iter_*/checkpoint")):
+        if checkpoint.exists(path):
+            number = path.parent.name.removeprefix("iter_")
+            found.setdefault(path.parents[1].name, []).append(str(int(number)))
+    said = [f"{arm} has {', '.join(done)}" for arm, done in found.items()]
+    return f"{'; '.join(said) or 'there is none'}."
 
 
 def export(folder: pathlib.Path, config: dict, output, adapters: bool) -> None:
@@ -104,6 +120,23 @@ def _export_adapters(folder, config: dict, path, output) -> None:
     found = checkpoint.load(trained[0], like)
     peft.save_adapters(
         output, lora_config, found, vlm.config, vlm.family, vlm.stored
+    )
+
+
+def describe(
+    folder: pathlib.Path, config: Mapping[str, Any], output: str, adapters: bool
+) -> str:
+    """What `export` would read and write; only sizes of files are looked at."""
+    what = "adapters for PEFT" if adapters else "whole model"
+    read = folder / "checkpoint"
+    size = sum(f.stat().st_size for f in read.rglob("*") if f.is_file())
+    exists = pathlib.Path(output).exists()
+    there = ", which exists and is written into" if exists else ""
+    return (
+        f"{what} of {folder}, a {config['method']} run from "
+        f"{config['base'] or 'the shipped base'}, in {config['dtype']}\n"
+        f"reads  {read}: {size / 2**30:.2f} GiB, and the base beside it\n"
+        f"writes {output}{there}: no more than that"
     )
 
 

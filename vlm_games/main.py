@@ -46,7 +46,10 @@ _SPEED = flags.DEFINE_float(
 
 
 class Bars:
-    """One progress bar per phase, on stderr."""
+    """One progress bar per phase, on stderr, with its rate and time left.
+
+    In a file a line is added every half minute, not ten times a second.
+    """
 
     def __init__(self):
         self._what, self._bar = None, None
@@ -54,7 +57,13 @@ class Bars:
     def __call__(self, what: str, done: int, of: int) -> None:
         if what != self._what:
             self.close()
-            self._bar = tqdm(total=of, desc=f"{what:<22}", file=sys.stderr)
+            self._bar = tqdm(
+                total=of,
+                desc=f"{what:<22}",
+                unit=_unit(what),
+                file=sys.stderr,
+                mininterval=0.1 if sys.stderr.isatty() else 30.0,
+            )
             self._what = what
         self._bar.update(done - self._bar.n)
 
@@ -64,6 +73,12 @@ class Bars:
             self._bar.update(self._bar.total - self._bar.n)
             self._bar.close()
         self._what = self._bar = None
+
+
+def _unit(what: str) -> str:
+    """What is counted in a phase that is called so."""
+    phase = what.rpartition(" ")[2]
+    return {"play": "shard", "measure": "part"}.get(phase, "step")
 
 
 def main() -> int:

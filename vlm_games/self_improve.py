@@ -12,9 +12,10 @@ What a resume takes first, for each iteration of each arm in order:
 
 import contextlib
 import dataclasses
+import itertools
 import time
 
-from vlm_games.evaluation.measure import measure
+from vlm_games.evaluation.measure import count_parts, measure
 from vlm_games.evaluation.speaker import Speaker
 from vlm_games.fine_tune import Course, fine_tune, stage_figures, tidy
 from vlm_games.methods.method import MAIN, Method, Selection
@@ -79,8 +80,13 @@ def run_iteration(
         made = figures["generated_tokens"]
         figures |= stage_figures(run, arm, iteration)
         figures["generated_tokens"] += made
-    run.progress(f"{arm} {iteration}: measure", 0, 1)
-    bench = run.bench
+    bench, guards = run.bench, arm == MAIN
+    done, parts = itertools.count(), count_parts(run.setup.held_out, guards)
+
+    def part_done():
+        run.progress(f"{arm} {iteration}: measure", next(done), parts)
+
+    part_done()  # none yet
     with watch.phase("evaluate"):
         measured = measure(
             speaker=Speaker(
@@ -95,7 +101,8 @@ def run_iteration(
             params=params,
             base_params=shared.base,
             held_out=run.setup.held_out,
-            guards=arm == MAIN,
+            guards=guards,
+            part_done=part_done,
         )
     metrics = {
         "iteration": iteration,

@@ -1,7 +1,7 @@
 """All measures of one model: questions, games, guards, forgetting."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -88,10 +88,14 @@ def measure(
     base_params,
     held_out: HeldOut,
     guards: bool = True,
+    part_done: Callable[[], None] = lambda: None,
 ) -> dict:
     """Returns the metrics of one model, as metrics.json names them.
 
     Without `guards` the blind Describer and cross-play are left out.
+
+    Args:
+      part_done: told of every part that is measured, `count_parts` in all.
     """
     engine, prompts = speaker.engine, speaker.prompts
     metrics: dict[str, Any] = {}
@@ -104,13 +108,16 @@ def measure(
         roles[name] = Role(params, tokens)
         found = answer_accuracy(scorer, prompts, params, tokens, items)
         metrics |= {f"{name}_{key}": value for key, value in found.items()}
+        part_done()
     role = roles["vqa"]
     if held_out.choices:
         found = choice_accuracy(speaker, role, held_out.choices, held_out.seed)
         metrics["vqa_choice"] = found.pop("choice")
         metrics |= found
+        part_done()
     if held_out.description_tokens:
         metrics |= measure_described(speaker, scorer, role, held_out)
+        part_done()
     pixels = stack(held_out.games)
     grey = np.full_like(pixels, 128)
     metrics |= measure_games(
@@ -123,8 +130,15 @@ def measure(
         held_out.specs,
         held_out.guard_games if guards else 0,
         held_out.seed,
+        part_done,
     )
     return metrics
+
+
+def count_parts(held_out: HeldOut, guards: bool) -> int:
+    """How often `measure` calls `part_done`."""
+    asked = 2 + bool(held_out.choices) + bool(held_out.description_tokens)
+    return asked + (3 if guards and held_out.guard_games else 1)
 
 
 def measure_described(

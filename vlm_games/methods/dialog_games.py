@@ -21,7 +21,7 @@ from vlm_games.games.image_sets import draw_sets, exact_duplicates
 from vlm_games.games.play import Role
 from vlm_games.games.protocol import GameSpec, PlayedGame
 from vlm_games.games.questionnaire import play_list
-from vlm_games.methods import choose
+from vlm_games.methods import choose, estimate
 from vlm_games.methods.method import (
     REPLAY_ONLY,
     Selection,
@@ -57,6 +57,7 @@ class DialogGames:
     arms = choose.ARMS
     standard = "unfiltered"
     idle = (REPLAY_ONLY,)
+    estimate = staticmethod(estimate.dialog_games)
 
     def __init__(self, bench: Workbench):
         self.bench = bench

@@ -22,6 +22,7 @@ from vlm_games.data.tokenizer import Tokenizer
 from vlm_games.games.instructions import Instructions
 from vlm_games.games.play import Table
 from vlm_games.games.prompts import Prompts
+from vlm_games.methods.estimate import Estimate, Sizes
 from vlm_games.models.config import VLMConfig
 from vlm_games.report.candidates import CandidateView
 from vlm_games.report.gallery import GameView
@@ -137,6 +138,10 @@ class Method(Protocol):
     arms: tuple[str, ...]
     standard: str
     idle: tuple[str, ...]
+
+    @staticmethod
+    def estimate(sizes: Sizes) -> Estimate:
+        """What an iteration makes, says and learns, told without a model."""
 
     def shards(self) -> int:
         """How many shards of candidates an iteration has."""

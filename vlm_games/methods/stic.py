@@ -26,7 +26,7 @@ import numpy as np
 from vlm_games.data.images import RenderedSource
 from vlm_games.games.answer import Answer, Asked, answer
 from vlm_games.games.play import Role
-from vlm_games.methods import corrupt, prefer
+from vlm_games.methods import corrupt, estimate, prefer
 from vlm_games.methods.corrupt import Draw
 from vlm_games.methods.descriptions import (
     BLURRED,
@@ -49,6 +49,7 @@ class Stic:
     arms = prefer.ARMS
     standard = prefer.SWAPPED
     idle = (REPLAY_ONLY,)
+    estimate = staticmethod(estimate.stic)
 
     def __init__(self, bench: Workbench):
         """Raises ValueError if `config.stic` corrupts nothing."""

@@ -17,7 +17,7 @@ from absl import logging
 
 from vlm_games.games.answer import Answer, Asked, answer, without_images
 from vlm_games.games.play import Role
-from vlm_games.methods import text_examples
+from vlm_games.methods import estimate, text_examples
 from vlm_games.methods.method import (
     MAIN,
     REPLAY_ONLY,
@@ -45,6 +45,7 @@ class TextOnly:
     arms = text_examples.ARMS
     standard = text_examples.PERMUTED
     idle = (REPLAY_ONLY,)
+    estimate = staticmethod(estimate.text)
 
     def __init__(self, bench: Workbench):
         """Raises ValueError for options or lengths that cannot be."""

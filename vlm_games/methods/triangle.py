@@ -18,6 +18,7 @@ from vlm_games.data.images import RenderedSource
 from vlm_games.games.answer import Answer, Asked, answer
 from vlm_games.games.instructions import read_back
 from vlm_games.games.play import Role
+from vlm_games.methods import estimate
 from vlm_games.methods import similarity as similarities
 from vlm_games.methods import triangle_choose as choosing
 from vlm_games.methods import triangle_examples as making
@@ -46,6 +47,7 @@ class Triangle:
     arms = choosing.ARMS
     standard = "bottom"
     idle = (choosing.SEEDS_ONLY, REPLAY_ONLY)
+    estimate = staticmethod(estimate.triangle)
 
     def __init__(self, bench: Workbench):
         self.bench = bench
