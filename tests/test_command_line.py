@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from vlm_games import command_line
+from vlm_games import choices, command_line, config_fields
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
@@ -47,6 +47,72 @@ def test_what_is_wrong_with_a_config_is_said_with_the_nearest(
 ):
     with pytest.raises(ValueError, match=f"(?s){words}"):
         command_line.load_config(named, overrides)
+
+
+def change(path: str, value):
+    """The default config, with a field set as a config file can set it."""
+    config = command_line.load_config("scenes").unlock()
+    *parts, name = path.split(".")
+    there = config
+    for part in parts:
+        there = there[part]
+    there[name] = value
+    return config
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("game.gaems", 3, "config.game has no field 'gaems'.*'games'"),
+        ("stic.prefer.bata", 3.0, "config.stic.prefer has no field.*'beta'"),
+        ("prompts.questoin", "x", "config.prompts has no field.*did you mean"),
+    ],
+)
+def test_what_a_config_file_sets_is_held_against_the_default(
+    path, value, words
+):
+    with pytest.raises(ValueError, match=words):
+        choices.check_fields(change(path, value))
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ({"a": 1.5}, "config.a=1.5 is a float; expected int, such as 3"),
+        ({"a": True}, "config.a=True is a bool; expected int"),
+        ({"b": "x"}, "config.b='x' is a str; expected tuple"),
+        ({"c": 3}, "config.c=3 is a int; expected dict"),
+        ({"c": {"d": 1}}, "config.c.d=1 is a int; expected bool"),
+    ],
+)
+def test_a_type_that_is_wrong_is_said_with_the_default(found, words):
+    like = {"a": 3, "b": ("x",), "c": {"d": False}}
+    with pytest.raises(ValueError, match=words):
+        config_fields.check(like | found, like)
+    config_fields.check(like | {"b": ["y", "z"]}, like)
+
+
+def test_a_field_that_a_config_file_lacks_is_named():
+    config = command_line.load_config("scenes").unlock()
+    del config.eval.rows
+    with pytest.raises(ValueError, match="config.eval lacks the field 'rows'"):
+        choices.check_fields(config)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            f"{p.stem}"
+            for p in sorted(CONFIGS.glob("*.py"))
+            if "base" not in p.stem
+            and p.stem not in ("compare", "public", "triangle_sweep")
+        ),
+        "compare:stic",
+    ],
+)
+def test_every_config_of_ours_has_the_default_fields(path):
+    choices.check_fields(command_line.load_config(path))
 
 
 def ask(*command: str) -> subprocess.CompletedProcess:

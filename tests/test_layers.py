@@ -26,6 +26,7 @@ FLOORS = (
     ("games", "hub"),
     ("sampling", "training", "report"),
     ("models", "data", "worlds"),
+    ("config_fields",),
     ("command_line",),
 )
 # The one neighbour that may be looked at: rendered scenes are image sources.
