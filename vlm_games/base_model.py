@@ -6,6 +6,7 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 from jax.sharding import Mesh
@@ -47,7 +48,7 @@ def load_base(
     image_size: int,
     prompts: Mapping[str, str],
     mesh: Mesh,
-    instructions: Mapping[str, object] | None = None,
+    instructions: Mapping[str, Any] | None = None,
 ) -> BaseModel:
     """Loads the model that `config.base` names.
 

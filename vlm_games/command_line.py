@@ -46,6 +46,8 @@ def run(
       errors: besides `USER_ERRORS`, those whose message is for the user.
     """
 
+    for_user: tuple[type[Exception], ...] = (*USER_ERRORS, *errors)
+
     def start(argv: Sequence[str]) -> None:
         if len(argv) > 1:
             _stop(f"flags begin with --, and {argv[1]!r} does not.")
@@ -53,7 +55,7 @@ def run(
             logging.set_verbosity(logging.WARNING)
         try:
             sys.exit(main())
-        except (*USER_ERRORS, *errors) as error:
+        except for_user as error:
             logging.vlog(1, "trace", exc_info=True)
             sys.exit(f"vlm_games: {error}")
 

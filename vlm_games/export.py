@@ -141,15 +141,14 @@ def describe(
 
 
 def main() -> None:
-    folder = find_iteration(_WORKDIR.value, _ARM.value, _ITERATION.value)
-    config = json.loads(
-        (pathlib.Path(_WORKDIR.value) / "config.json").read_text()
-    )
+    workdir, output = str(_WORKDIR.value), str(_OUTPUT.value)
+    folder = find_iteration(workdir, _ARM.value, _ITERATION.value)
+    config = json.loads((pathlib.Path(workdir) / "config.json").read_text())
     if _DRY_RUN.value:
-        print(describe(folder, config, _OUTPUT.value, _ADAPTERS.value))
+        print(describe(folder, config, output, _ADAPTERS.value))
         return
-    export(folder, config, _OUTPUT.value, _ADAPTERS.value)
-    print(f"{folder} as {_OUTPUT.value}")
+    export(folder, config, output, _ADAPTERS.value)
+    print(f"{folder} as {output}")
 
 
 if __name__ == "__main__":

@@ -167,7 +167,8 @@ def select(run: Run, method, arm: str, iteration: int, records) -> Selection:
     """What the arm learns from; a control takes as much as main took."""
     budget = None
     if arm != MAIN:
-        budget = run.workdir.metrics(MAIN, iteration)["budget"]
+        main = run.workdir.metrics(MAIN, iteration) or {}
+        budget = main["budget"]
     return method.select(records, arm, iteration, budget)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from vlm_games import choices
 from vlm_games.base_model import load_base
@@ -73,13 +74,13 @@ class Run:
       progress: told how far the work is.
     """
 
-    config: object
+    config: ConfigDict
     setup: Setup
     workdir: Workdir
     progress: Progress
 
     @property
-    def bench(self):
+    def bench(self) -> Workbench:
         return self.setup.bench
 
     @contextlib.contextmanager

@@ -54,7 +54,7 @@ def decode_square(file: str | os.PathLike | BinaryIO, size: int) -> np.ndarray:
         `PIL.Image.MAX_IMAGE_PIXELS` (never decoded then).
     """
     try:
-        with Image.open(file, formats=_installed_formats()) as image:
+        with Image.open(file, formats=tuple(_installed_formats())) as image:
             _refuse_bomb(image)
             # JPEG alone heeds this: it decodes at 1/2, 1/4 or 1/8 of the size,
             # leaving twice the pixels needed for the resize below.

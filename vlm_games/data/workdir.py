@@ -129,7 +129,7 @@ class Workdir:
 
 def flatten(tree: dict, prefix: str = "") -> dict:
     """{"a": {"b": 1}} to {"a.b": 1}."""
-    flat = {}
+    flat: dict = {}
     for key, value in tree.items():
         if isinstance(value, dict):
             flat |= flatten(value, f"{prefix}{key}.")

@@ -64,8 +64,8 @@ def draw_choices(scenes: Sequence, seed: int) -> list[Choice]:
 def shuffle(item: Choice, seed: int, number: int) -> Choice:
     """The item with its options in an order drawn from (seed, number)."""
     rng = np.random.default_rng((seed, number))
-    options, right = shuffle_options(rng, item.options, item.right or 0)
-    right = None if item.right is None else right
+    options, where = shuffle_options(rng, item.options, item.right or 0)
+    right = None if item.right is None else where
     return dataclasses.replace(item, options=options, right=right)
 
 
@@ -128,7 +128,7 @@ def choice_accuracy(
     With `situations`, one per item, these are read and no image is seen.
     """
     shuffled = [shuffle(item, seed, i) for i, item in enumerate(items)]
-    told = situations or [None] * len(shuffled)
+    told: Sequence[str | None] = situations or [None] * len(shuffled)
     asked = [
         ask(speaker.prompts, speaker.instructions, item, situation)
         for item, situation in zip(shuffled, told, strict=True)

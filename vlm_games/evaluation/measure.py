@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
-from vlm_games.data.images import ImageSource
+from vlm_games.data.images import ImageSource, RenderedSource
 from vlm_games.evaluation.captioned import captioned_accuracy
 from vlm_games.evaluation.choices import Choice, choice_accuracy, draw_choices
 from vlm_games.evaluation.descriptions import describe, description_figures
@@ -38,9 +39,9 @@ class HeldOut:
 
     games: ImageSource
     specs: Sequence[GameSpec]
-    target: ImageSource
+    target: RenderedSource
     target_items: Sequence[Item]
-    source: ImageSource
+    source: RenderedSource
     source_items: Sequence[Item]
     choices: Sequence[Choice]
     description_tokens: int
@@ -49,7 +50,11 @@ class HeldOut:
 
 
 def hold_out(
-    games: ImageSource, target, source, config, images_per_game: int
+    games: ImageSource,
+    target: RenderedSource,
+    source: RenderedSource,
+    config: ConfigDict,
+    images_per_game: int,
 ) -> HeldOut:
     """Draws the questions and games of a run's measure.
 

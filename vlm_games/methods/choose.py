@@ -31,7 +31,7 @@ from vlm_games.methods.method import (
     count_branches,
 )
 
-ARMS = (MAIN, "unfiltered", "lost", "shuffled", REPLAY_ONLY)
+ARMS: tuple[str, ...] = (MAIN, "unfiltered", "lost", "shuffled", REPLAY_ONLY)
 ARMS += tuple(name for name in filters.FILTERS if name != "complete")
 
 # One answer to learn: (image, question, answer).
@@ -233,7 +233,7 @@ def guesser_example(
             move = f"{prompts.ask} {turn.question}"
             pieces.append(said(prompts.speak(turn.summary, move), 0.3))
         pieces.append(read(prompts.hear(turn.answer, number >= rules.turns)))
-    if record.final_summary:  # else the guess was not spoken
+    if record.final_summary and record.guess is not None:  # it was spoken
         guess = f"{prompts.guess} {record.guess + 1}"
         pieces.append(said(prompts.speak(record.final_summary, guess)))
     return Example(record.images, tuple(pieces))

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,7 +22,8 @@ from vlm_games.games.image_sets import draw_sets, exact_duplicates
 from vlm_games.games.play import Role
 from vlm_games.games.protocol import GameSpec, PlayedGame
 from vlm_games.games.questionnaire import play_list
-from vlm_games.methods import choose, estimate
+from vlm_games.methods import choose, estimates
+from vlm_games.methods.estimates import Estimate, Sizes
 from vlm_games.methods.method import (
     REPLAY_ONLY,
     Selection,
@@ -47,21 +49,24 @@ class Prepared:
     describer: jax.Array
     guesser: jax.Array
     judges: tuple[jax.Array, ...]
-    groups: Mapping[str, np.ndarray]
+    groups: Mapping[str, Any]
 
 
 class DialogGames:
     """The method; see `methods.method.Method`."""
 
     record = GameRecord
-    arms = choose.ARMS
+    arms: tuple[str, ...] = choose.ARMS
     standard = "unfiltered"
-    idle = (REPLAY_ONLY,)
-    estimate = staticmethod(estimate.dialog_games)
+    idle: tuple[str, ...] = (REPLAY_ONLY,)
 
     def __init__(self, bench: Workbench):
         self.bench = bench
         self.config = bench.config.game
+
+    @staticmethod
+    def estimate(sizes: Sizes) -> Estimate:
+        return estimates.dialog_games(sizes)
 
     def shards(self) -> int:
         return -(-self.config.games // self.config.shard)
@@ -213,7 +218,7 @@ class DialogGames:
         game, bench = evidence.game, self.bench
         spec, n = game.spec, len(game.spec.images)
         target = spec.images[spec.target]
-        belief = listener.beliefs(evidence.shared)
+        belief = listener.beliefs(np.asarray(evidence.shared))
         credit = listener.credits(judged, spec.target)
         turns = tuple(
             Turn(
@@ -240,7 +245,7 @@ class DialogGames:
             turns=turns,
             final_summary=game.final_summary,
             guess=None if aborted else game.guess,
-            belief=turns[-1].belief if turns else (1.0 / n,) * n,
+            belief=(turns[-1].belief if turns else None) or (1.0 / n,) * n,
             outcome=game.outcome,
             reason=game.reason,
             filters=verdicts,

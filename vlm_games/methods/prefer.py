@@ -68,7 +68,8 @@ def _is_plain_sound(record: DescriptionRecord, cut: bool) -> bool:
 def uncorrupted(record: DescriptionRecord) -> DescriptionRecord:
     """Nothing led the rejected description astray. It may be the chosen one
     word for word; the pair then teaches nothing, which is what is tested."""
-    return dataclasses.replace(record, rejected=record.plain, source="plain")
+    rejected = record.plain or record.rejected
+    return dataclasses.replace(record, rejected=rejected, source="plain")
 
 
 def stage(

@@ -26,7 +26,7 @@ import numpy as np
 from vlm_games.data.images import RenderedSource
 from vlm_games.games.answer import Answer, Asked, answer
 from vlm_games.games.play import Role
-from vlm_games.methods import corrupt, estimate, prefer
+from vlm_games.methods import corrupt, estimates, prefer
 from vlm_games.methods.corrupt import Draw
 from vlm_games.methods.descriptions import (
     BLURRED,
@@ -36,6 +36,7 @@ from vlm_games.methods.descriptions import (
     DescriptionRecord,
 )
 from vlm_games.methods.drawing import draw_images
+from vlm_games.methods.estimates import Estimate, Sizes
 from vlm_games.methods.infuse import infused_examples, tokens_said
 from vlm_games.methods.method import REPLAY_ONLY, Selection, Stage, Workbench
 from vlm_games.pretraining.examples import pick
@@ -46,10 +47,9 @@ class Stic:
     """The method; see `methods.method.Method`."""
 
     record = DescriptionRecord
-    arms = prefer.ARMS
+    arms: tuple[str, ...] = prefer.ARMS
     standard = prefer.SWAPPED
-    idle = (REPLAY_ONLY,)
-    estimate = staticmethod(estimate.stic)
+    idle: tuple[str, ...] = (REPLAY_ONLY,)
 
     def __init__(self, bench: Workbench):
         """Raises ValueError if `config.stic` corrupts nothing."""
@@ -76,6 +76,10 @@ class Stic:
     def count(self) -> int:
         """Candidates of an iteration: an image is described once in it."""
         return min(self.config.images, len(self.bench.images))
+
+    @staticmethod
+    def estimate(sizes: Sizes) -> Estimate:
+        return estimates.stic(sizes)
 
     def shards(self) -> int:
         return -(-self.count // self.config.shard)
@@ -122,10 +126,10 @@ class Stic:
         stray = [self._stray(i, d, len(draws)) for i, d in enumerate(draws)]
         chosen = self._say(role, careful, iteration)
         rejected = self._say(role, stray, iteration)
-        plain = [None] * len(draws)
+        plain: list[Answer | None] = [None] * len(draws)
         if prefer.UNCORRUPTED in self.bench.config.controls:
             asked = [self._plain(i, d) for i, d in enumerate(draws)]
-            plain = self._say(role, asked, iteration)
+            plain = [*self._say(role, asked, iteration)]
         found = zip(draws, chosen, rejected, plain, strict=True)
         return [self._record(d, iteration, *words) for d, *words in found]
 

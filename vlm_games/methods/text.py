@@ -17,7 +17,8 @@ from absl import logging
 
 from vlm_games.games.answer import Answer, Asked, answer, without_images
 from vlm_games.games.play import Role
-from vlm_games.methods import estimate, text_examples
+from vlm_games.methods import estimates, text_examples
+from vlm_games.methods.estimates import Estimate, Sizes
 from vlm_games.methods.method import (
     MAIN,
     REPLAY_ONLY,
@@ -42,15 +43,18 @@ class TextOnly:
     """The method; see `methods.method.Method`."""
 
     record = SituationRecord
-    arms = text_examples.ARMS
+    arms: tuple[str, ...] = text_examples.ARMS
     standard = text_examples.PERMUTED
-    idle = (REPLAY_ONLY,)
-    estimate = staticmethod(estimate.text)
+    idle: tuple[str, ...] = (REPLAY_ONLY,)
 
     def __init__(self, bench: Workbench):
         """Raises ValueError for options or lengths that cannot be."""
         self.bench, self.config = bench, bench.config.text
         self._check_config()
+
+    @staticmethod
+    def estimate(sizes: Sizes) -> Estimate:
+        return estimates.text(sizes)
 
     def shards(self) -> int:
         return -(-self.config.records // self.config.shard)
@@ -150,7 +154,7 @@ class TextOnly:
                 self._rng(iteration, r.number, 1), c.options, r.answer, c.checks
             )
             for r in records
-            if r.readable
+            if r.readable and r.answer is not None
         }
         asked = [
             Asked(

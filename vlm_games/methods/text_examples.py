@@ -92,7 +92,11 @@ def select(
             **figures(records, bench),
             "marks_learned": by_mark(marks, config, bench.instructions),
             "marks_written": by_mark(
-                collections.Counter(r.answer for r in records if r.readable),
+                collections.Counter(
+                    r.answer
+                    for r in records
+                    if r.readable and r.answer is not None
+                ),
                 config,
                 bench.instructions,
             ),
@@ -130,7 +134,7 @@ def pose(
     for record, turn in zip(records, turns, strict=True):
         place = turn % len(record.options) if balance else None
         options, answer = shuffle_options(
-            rng, record.options, record.answer, place
+            rng, record.options, record.answer or 0, place
         )
         posed.append(
             Posed(
@@ -234,6 +238,7 @@ def view(
     record: SituationRecord, iteration: int, instructions: Instructions
 ) -> CandidateView:
     """A record for the page, by its parts as far as it could be read."""
+    lines: list[tuple[str, str, bool | None]]
     if record.answer is None:
         lines = [("written", record.written, None)]
     else:

@@ -9,7 +9,8 @@ parts again; the model itself learns the labelled items and the pairs whose
 score, sqrt(Sim(Q, Q') * Sim(A, A')), is among the highest of their type.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,11 +19,12 @@ from vlm_games.data.images import RenderedSource
 from vlm_games.games.answer import Answer, Asked, answer
 from vlm_games.games.instructions import read_back
 from vlm_games.games.play import Role
-from vlm_games.methods import estimate
+from vlm_games.methods import estimates
 from vlm_games.methods import similarity as similarities
 from vlm_games.methods import triangle_choose as choosing
 from vlm_games.methods import triangle_examples as making
 from vlm_games.methods.drawing import draw_images
+from vlm_games.methods.estimates import Estimate, Sizes
 from vlm_games.methods.method import (
     REPLAY_ONLY,
     Selection,
@@ -33,7 +35,7 @@ from vlm_games.methods.method import (
 from vlm_games.methods.triangle_record import NOT_READ, PairRecord
 from vlm_games.report.candidates import CandidateView
 
-SIMILARITIES = {
+SIMILARITIES: dict[str, Callable[[Any], similarities.Similarity]] = {
     "overlap": lambda config: similarities.Overlap(),
     "sentences": lambda config: similarities.Sentences(config.embedder),
 }
@@ -44,10 +46,9 @@ class Triangle:
     """The method; see `methods.method.Method`."""
 
     record = PairRecord
-    arms = choosing.ARMS
+    arms: tuple[str, ...] = choosing.ARMS
     standard = "bottom"
-    idle = (choosing.SEEDS_ONLY, REPLAY_ONLY)
-    estimate = staticmethod(estimate.triangle)
+    idle: tuple[str, ...] = (choosing.SEEDS_ONLY, REPLAY_ONLY)
 
     def __init__(self, bench: Workbench):
         self.bench = bench
@@ -57,6 +58,10 @@ class Triangle:
         self.source = RenderedSource("source/replay", c.seeds, size)
         seed, agree = bench.config.seed, bench.config.recipe.agree
         self.items = making.seed_items(self.source, (seed, 91), agree)
+
+    @staticmethod
+    def estimate(sizes: Sizes) -> Estimate:
+        return estimates.triangle(sizes)
 
     def shards(self) -> int:
         return -(-self.config.images // self.config.shard)
@@ -137,8 +142,8 @@ class Triangle:
             )
             for i in range(count)
         ]
-        frame = bench.instructions.pair_said.format(question="", answer="")
-        frame = len(bench.tokenizer.encode(frame))
+        words = bench.instructions.pair_said.format(question="", answer="")
+        frame = len(bench.tokenizer.encode(words))
         limit = c.question_tokens + c.answer_tokens + frame + 1
         seed = (bench.config.seed, iteration)
         return self._answer(role, asked, limit, c.temperature, seed)

@@ -14,9 +14,10 @@ No control has more pairs than main; all have as many steps and rows, but for
 
 import collections
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from vlm_games.games import filters
 from vlm_games.methods.choose import Answer, shuffle_answers
@@ -56,18 +57,18 @@ def choose_pairs(
     if most is not None and len(found) > most:
         places = np.sort(rng.choice(len(found), most, replace=False))
         found = [found[i] for i in places]
-    pairs = [(r.image, r.question, r.answer) for r in found]
+    pairs = [(r.image, r.read.question, r.read.answer) for r in found]
     return shuffle_answers(pairs, bench, rng) if arm == "shuffled" else pairs
 
 
 def highest(record: PairRecord):
     """Ranks by score; of equal ones the lower number comes first."""
-    return -record.score, record.number
+    return -record.read.score, record.number
 
 
 def lowest(record: PairRecord):
     """The other way round, but for equal scores."""
-    return record.score, record.number
+    return record.read.score, record.number
 
 
 def share_of_types(
@@ -86,10 +87,10 @@ def share_of_types(
     """
     types: dict[str, list[PairRecord]] = {}
     for record in records:
-        types.setdefault(record.kind, []).append(record)
+        types.setdefault(record.read.kind, []).append(record)
     kept = []
     for same in types.values():
-        counts = collections.Counter(r.answer for r in same)
+        counts = dict(collections.Counter(r.read.answer for r in same))
         if config.balance:
             runner_up = sorted([0, *counts.values()])[-2]
             counts = {a: min(n, runner_up) for a, n in counts.items()}
@@ -98,9 +99,10 @@ def share_of_types(
             room = dict(counts)
         left = int(config.keep * sum(counts.values()) + 0.5)
         for record in sorted(same, key=rank):
-            if left and room[record.answer]:
+            answer = record.read.answer
+            if left and room[answer]:
                 kept.append(record)
-                left, room[record.answer] = left - 1, room[record.answer] - 1
+                left, room[answer] = left - 1, room[answer] - 1
     return sorted(kept, key=lambda r: r.number)
 
 
@@ -112,9 +114,9 @@ def pair_figures(
     kept = {r.number for r in share_of_types(found, config, highest)}
     passed = [r.number in kept for r in found]
     truths = [[r.true] for r in found]
-    strata = [[bench.stratum(r.question, r.answer)] for r in found]
+    strata = [[bench.stratum(r.read.question, r.read.answer)] for r in found]
     rates = filters.truth_rates(passed, truths)
-    types = sorted({r.kind for r in found})
+    types = sorted({r.read.kind for r in found})
     return {
         "filters": {
             "triangle": {
@@ -125,10 +127,12 @@ def pair_figures(
             }
         },
         **rates,
-        **variety([r.question for r in found], [r.answer for r in found]),
+        **variety(
+            [r.read.question for r in found], [r.read.answer for r in found]
+        ),
         "pairs": {
             "readable": len(found),
-            "mean_score": _mean([r.score for r in found]),
+            "mean_score": _mean([r.read.score for r in found]),
             "made_by_type": {t: _count(found, t) for t in types},
             "kept_by_type": {
                 t: _count([r for r in found if r.number in kept], t)
@@ -156,7 +160,7 @@ def by_decile(records: Sequence[PairRecord]) -> list[dict]:
         true = _mean([r.true for r in tenth if r.true is not None])
         found.append(
             {
-                "score": _mean([r.score for r in tenth]),
+                "score": _mean([r.read.score for r in tenth]),
                 "true": None if true is None else 100.0 * true,
                 "pairs": len(tenth),
             }
@@ -172,7 +176,7 @@ def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if len(values) else None
 
 
-def check_settings(config: Mapping) -> None:
+def check_settings(config: ConfigDict) -> None:
     """Raises ValueError if fields of config.triangle have no sense."""
     if not 0 < config.keep <= 1:
         raise ValueError(

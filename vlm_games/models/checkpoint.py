@@ -5,6 +5,7 @@ names are the parameter's path in the params tree, joined by dots.
 """
 
 import json
+import os
 import pathlib
 
 import flax.traverse_util
@@ -19,7 +20,9 @@ from vlm_games.models.vlm import Params, init_params
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
-def save_model(path: str, config: VLMConfig, params: Params) -> None:
+def save_model(
+    path: str | os.PathLike, config: VLMConfig, params: Params
+) -> None:
     """Writes `config` and `params` into the directory `path`."""
     folder = pathlib.Path(path)
     folder.mkdir(parents=True, exist_ok=True)
@@ -31,7 +34,7 @@ def save_model(path: str, config: VLMConfig, params: Params) -> None:
     (folder / CONFIG).write_text(text)
 
 
-def load_model(path: str) -> tuple[VLMConfig, Params]:
+def load_model(path: str | os.PathLike) -> tuple[VLMConfig, Params]:
     """Reads what `save_model` wrote.
 
     Raises:
@@ -49,8 +52,8 @@ def load_model(path: str) -> tuple[VLMConfig, Params]:
     config = VLMConfig.from_dict(json.loads((folder / CONFIG).read_text()))
     flat = safetensors.numpy.load_file(folder / WEIGHTS)
     check_tensors(config, {k: v.shape for k, v in flat.items()}, str(folder))
-    flat = {name: jnp.asarray(x) for name, x in flat.items()}
-    return config, flax.traverse_util.unflatten_dict(flat, sep=".")
+    arrays = {name: jnp.asarray(x) for name, x in flat.items()}
+    return config, flax.traverse_util.unflatten_dict(arrays, sep=".")
 
 
 def check_tensors(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -218,14 +219,15 @@ class Attention(nn.Module):
         if rope is not None:
             q = rotary(q, places.choose(places.positions), rope)
             k = rotary(k, places.positions, rope)
-        new = k.transpose(0, 2, 3, 1), v.transpose(0, 2, 1, 3)
+        new: tuple = k.transpose(0, 2, 3, 1), v.transpose(0, 2, 1, 3)
         if places.step is not None:
             *past, said = past
             new = tuple(
                 jax.lax.dynamic_update_slice_in_dim(old, x, places.step, axis)
                 for old, x, axis in zip(said, new, (3, 2), strict=True)
             )
-        masks = places.local if self.local else places.masks
+        # Whoever has local blocks gives masks for them.
+        masks: Any = places.local if self.local else places.masks
         parts = [
             (*seen, places.choose(mask))
             for seen, mask in zip(

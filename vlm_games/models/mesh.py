@@ -22,7 +22,7 @@ DATA, TENSOR = "data", "tensor"
 # By the last two names of a param's path: the axis of it that is split. What
 # is not named lies whole on every device. Heads, the width of feed-forward
 # layers, and the vocabulary are what is split (arXiv 1909.08053).
-RULES = {
+RULES: dict[tuple[str, ...], int] = {
     ("query", "kernel"): 1,
     ("query", "bias"): 0,
     ("key", "kernel"): 1,

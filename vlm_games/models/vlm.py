@@ -273,14 +273,15 @@ def read(
     if window:
         local = Masks(own & (back < window))
     wanted = jnp.maximum(new_B - 1, 0) if last_only else None
-    masks, past = Masks(own), ()
+    masks = Masks(own)
+    past: tuple = ()
     if cache is not None:
         past = (cache.layers,)
         back = _back(cache, offsets)
         masks = Masks(own, (_held(cache),))
-        if window:
+        if local is not None:
             local = Masks(local.own, (_held(cache) & (back < window),))
-    hidden, new = VLM(config).apply(
+    read: Any = VLM(config).apply(
         {"params": params},
         tokens_BxL,
         image_slots_BxL,
@@ -289,6 +290,7 @@ def read(
         past,
         method=VLM.decode,
     )
+    hidden, new = read
     return Reading(hidden, new, positions_BxLxA)
 
 
@@ -354,7 +356,7 @@ def say(
         local = Masks(
             masks.own & (step - places < window), (_held(cache) & near,)
         )
-    hidden, said = VLM(config).apply(
+    read: Any = VLM(config).apply(
         {"params": params},
         tokens,
         jnp.full(tokens.shape, -1),
@@ -363,6 +365,7 @@ def say(
         (cache.layers, said),
         method=VLM.decode,
     )
+    hidden, said = read
     return Reading(hidden, said, positions)
 
 

@@ -6,7 +6,7 @@
     measure    params of one model more, image tokens, caches of games
 
 Games lie in two caches; other candidates are said some at a time, from the
-method's own estimate (`methods.estimate`), which names the stages, too.
+method's own estimate (`methods.estimates`), which names the stages, too.
 
 All figures are of each device. Params lie whole on it, or are split over the
 `config.mesh.tensor` devices that share a model; see `models.mesh`. What lies
@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 from vlm_games.evaluation.choices import PER_SCENE, SAID
 from vlm_games.games import answer
 from vlm_games.games.layout import LENGTHS
-from vlm_games.methods.estimate import WORDS, Lesson, Talk
+from vlm_games.methods.estimates import WORDS, Lesson, Talk
 from vlm_games.planning import memory
 from vlm_games.planning.plan import Plan
 from vlm_games.sampling.engine import bucket, round_up
@@ -81,7 +81,8 @@ def fits(rows: Table, memory_gib: float) -> bool:
 
 def param_rows(plan: Plan) -> list[Row]:
     """One copy of the params, by part."""
-    parts = {n: {} for n in ("vision", "connector", "decoder", "embeddings")}
+    names = ("vision", "connector", "decoder", "embeddings")
+    parts: dict[str, dict] = {name: {} for name in names}
     for path, shape in plan.shapes.items():
         part = lora.part_of(path)
         parts["embeddings" if part in EMBEDDINGS else part][path] = shape

@@ -66,8 +66,8 @@ def _flop(plan: Plan, tokens: float, images: float) -> float:
 def candidates_cost(plan: Plan, times: int) -> Cost:
     """Of all that is said and scored to make and to judge candidates."""
     estimate, limit = plan.estimate, plan.config.generated_tokens
-    said = sum(x.count * x.said for x in estimate.talks)
-    read = sum(x.count * x.read for x in estimate.talks)
+    said = float(sum(x.count * x.said for x in estimate.talks))
+    read = float(sum(x.count * x.read for x in estimate.talks))
     # A round that may say so much makes no more of what it reads, either.
     share = min(1.0, limit / said) if limit else 1.0
     said, read = times * share * said, times * share * read
@@ -98,7 +98,8 @@ def measure_cost(plan: Plan, times: int, guarded: int) -> Cost:
     words += play.turns * play.answer_tokens
     whole = guesser + play.turns * describer
     whole += plan.images * plan.listened()
-    said, read = games * words, games * (whole - words)
+    said = float(games * words)
+    read = float(games * (whole - words))
     for talk in budget.measured_talks(plan):
         said += times * talk.count * talk.said
         read += times * talk.count * talk.read

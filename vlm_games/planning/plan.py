@@ -19,7 +19,7 @@ from vlm_games.games.protocol import GameSettings
 from vlm_games.hub import processors, weights
 from vlm_games.hub.chat import Chat
 from vlm_games.hub.family import find_family
-from vlm_games.methods.estimate import Estimate
+from vlm_games.methods.estimates import Estimate
 from vlm_games.methods.registry import METHODS
 from vlm_games.models.checkpoint import CONFIG
 from vlm_games.models.config import VLMConfig

@@ -124,7 +124,7 @@ class BatchMaker:
     def make(self, rng: np.random.Generator, kind: str):
         """One micro-batch: (Batch, pixels uint8 [M, H, W, 3])."""
         maker, rows, length, scenes_per_row, images_per_row = self.kinds[kind]
-        encoded = []
+        encoded: list[packing.Encoded] = []
         while len(encoded) < rows:
             ids = rng.choice(len(self.scenes), scenes_per_row, replace=False)
             scenes = [self.scenes[i] for i in ids]

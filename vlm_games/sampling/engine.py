@@ -11,7 +11,8 @@ each bucket nothing compiles.
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -106,9 +107,10 @@ class Engine:
         self.config, self.mesh, self._images = config, mesh, images
         self.shards = mesh.shape[DATA]
         rows, whole = P(DATA), P()
-        split = NamedSharding(mesh, rows)
+        # Shardings stand where the session has arrays, hence Any.
+        split: Any = NamedSharding(mesh, rows)
         # Of keys and values a device holds its own heads.
-        heads = NamedSharding(mesh, P(DATA, TENSOR))
+        heads: Any = NamedSharding(mesh, P(DATA, TENSOR))
         self._laid_out = sessions.Session(
             Cache(heads, split, split), split, split
         )
@@ -142,7 +144,8 @@ class Engine:
             (1,),
             self._laid_out,
         )
-        self._turns, self._handovers = {}, {}
+        self._turns: dict[tuple, Callable] = {}
+        self._handovers: dict[HandOver, Callable] = {}
         self._shard = shard
 
     def init(self, rows: int, capacity: int) -> sessions.Session:

@@ -44,7 +44,7 @@ class Trainable:
                 f"parts of this model are {', '.join(sorted(parts))}."
             )
         if self.adapters is not None:
-            return lora.init(self._adapters(), params, key), params
+            return lora.init(self._adapters(self.adapters), params, key), params
         if not self.frozen:
             return params, None
         return self._split(params)
@@ -52,7 +52,7 @@ class Trainable:
     def assemble(self, frozen, trained) -> Params:
         """The model's params, of both."""
         if self.adapters is not None:
-            return lora.attach(self._adapters(), frozen, trained)
+            return lora.attach(self._adapters(self.adapters), frozen, trained)
         if not self.frozen:
             return trained
         return _nested(_flat(frozen) | _flat(trained))
@@ -61,7 +61,7 @@ class Trainable:
         """The whole model after training; `params` are those it began with."""
         if self.adapters is not None:
             merge = jax.jit(
-                functools.partial(lora.merge, self._adapters()),
+                functools.partial(lora.merge, self._adapters(self.adapters)),
                 out_shardings=shardings(mesh, params),
             )
             return merge(params, trained)
@@ -71,9 +71,9 @@ class Trainable:
         rest = jax.tree.map(jnp.copy, self._split(params)[1])
         return self.assemble(rest, trained)
 
-    def _adapters(self) -> lora.LoraConfig:
-        parts = tuple(p for p in self.adapters.parts if p not in self.frozen)
-        return dataclasses.replace(self.adapters, parts=parts)
+    def _adapters(self, adapters: lora.LoraConfig) -> lora.LoraConfig:
+        parts = tuple(p for p in adapters.parts if p not in self.frozen)
+        return dataclasses.replace(adapters, parts=parts)
 
     def _split(self, params: Params):
         flat = _flat(params)

@@ -15,15 +15,19 @@ WORDS = 16  # tokens of a question and its label, where no limit tells
 
 
 class Sizes(Protocol):
-    """What is known of a run before it begins; see `planning.plan.Plan`.
+    """What is known of a run before it begins; see `planning.plan.Plan`."""
 
-    Attributes:
-      config: the run's ConfigDict. prompts, instructions: of the model.
-    """
+    @property
+    def config(self) -> Any:
+        """The run's ConfigDict."""
 
-    config: Any
-    prompts: Prompts
-    instructions: Instructions
+    @property
+    def prompts(self) -> Prompts:
+        """Of the model."""
+
+    @property
+    def instructions(self) -> Instructions:
+        """Of the model."""
 
     def length(self, text: str, images: int) -> int:
         """Tokens of a text, `<image>` in it for every image."""
