@@ -145,7 +145,8 @@ def with_image_size(model: VLMConfig, image_size: int) -> VLMConfig:
     if image_size % side:
         raise ValueError(
             f"config.image_size={image_size} is no multiple of {side}, the "
-            "side of an image token in pixels."
+            "side of an image token in pixels: take one, or 0 for the model's "
+            "own size."
         )
     # The table, if there is one, keeps its rows and is stretched.
     vision = dataclasses.replace(

@@ -90,13 +90,13 @@ def check(config: ConfigDict) -> None:
     if config.play.top_k < 0 or not 0 < config.play.top_p <= 1:
         raise ValueError(
             f"config.play.top_k={config.play.top_k} and top_p="
-            f"{config.play.top_p}: top_k is 0 or more, top_p above 0 and at "
-            "most 1."
+            f"{config.play.top_p}: set top_k to 0 or more, top_p above 0 "
+            "and at most 1."
         )
     for step in config.profile:
         if not re.fullmatch(r"[a-z_]+/[0-9]+/(play|train)/[0-9]+", step):
             raise ValueError(
-                f"config.profile has {step!r}; a step is such as "
+                f"config.profile has {step!r}; write a step as "
                 "'main/1/play/0' or 'main/1/train/5'."
             )
     if config.game.filter in ("again", "reshuffled"):

@@ -5,6 +5,7 @@ bare name, such as `scenes` or `compare:stic`; these come with the wheel too.
 """
 
 import difflib
+import errno
 import pathlib
 import re
 import sys
@@ -57,7 +58,9 @@ def run(
             sys.exit(main())
         except for_user as error:
             logging.vlog(1, "trace", exc_info=True)
-            sys.exit(f"vlm_games: {error}")
+            full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+            advice = ". Make room, and give the same command again." * full
+            sys.exit(f"vlm_games: {error}{advice}")
 
     for name in required:
         flags.register_validator(

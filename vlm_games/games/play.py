@@ -128,7 +128,10 @@ class Table:
         """
         scripted = {spec.script is not None for spec in specs}
         if len(scripted) > 1:
-            raise ValueError("Scripted and played games do not mix.")
+            raise ValueError(
+                "Scripted and played games do not mix: play those whose spec "
+                "has a script in a call of their own."
+            )
         rows = self.settings.slots
         truncation = Truncation(self.settings.top_k, self.settings.top_p)
         sampling = Sampling(self._forbidden, seed, truncation)

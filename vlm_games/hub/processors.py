@@ -18,7 +18,10 @@ def load_config(folder) -> dict[str, Any]:
     """
     path = pathlib.Path(folder) / "config.json"
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} has no config.json.")
+        raise FileNotFoundError(
+            f"{folder} has no config.json: give the folder of a checkpoint, as "
+            "it is on the hub."
+        )
     return read_config(path)
 
 

@@ -54,7 +54,8 @@ def check(stored: Stored, family: Family, config: VLMConfig) -> None:
             "tells: "
             + "; ".join(sorted(wrong)[:8])
             + (f"; and {len(wrong) - 8} more" if len(wrong) > 8 else "")
-            + "."
+            + ". Check that both are of one checkpoint, and that its family is "
+            "read as docs/adding-a-family.md tells."
         )
 
 

@@ -109,7 +109,8 @@ def pool(complete: Sequence[GameRecord], arm: str) -> list[GameRecord]:
     if any(arm not in r.filters for r in complete):
         raise ValueError(
             f"config.controls names the filter {arm!r}, whose evidence the "
-            "games lack; see config.game.judges, repeats and reshuffles."
+            "games lack: set config.game.judges, repeats or reshuffles above 0 "
+            "in a new --workdir, or leave the filter out."
         )
     return [r for r in complete if r.filters[arm]]
 

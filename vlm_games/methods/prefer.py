@@ -60,7 +60,8 @@ def _is_plain_sound(record: DescriptionRecord, cut: bool) -> bool:
     if record.plain is None:
         raise ValueError(
             f"The candidates have no plain descriptions for the control "
-            f"{UNCORRUPTED!r}: name it in config.controls when they are made."
+            f"{UNCORRUPTED!r}: name it in config.controls when they are made, "
+            "in a new --workdir."
         )
     return record.plain.sound(cut) and record.chosen.sound(cut)
 

@@ -60,7 +60,7 @@ class Stic:
             raise ValueError(
                 f"config.stic.low_side={self.config.low_side}: a blurred image "
                 f"has fewer pixels than the {side} of the images' sides, and "
-                "at least 1."
+                "at least 1: set it in between."
             )
 
     @functools.cached_property

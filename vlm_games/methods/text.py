@@ -235,7 +235,8 @@ class TextOnly:
         c, bench = self.config, self.bench
         if c.options < 2:
             raise ValueError(
-                f"config.text.options={c.options}: a choice needs 2 or more."
+                f"config.text.options={c.options}: a choice needs 2 or "
+                "more: raise it."
             )
         # Too many for the marks is an error here already.
         empty = text_examples.Posed("", "", ("",) * c.options, 0, "")
@@ -248,5 +249,6 @@ class TextOnly:
             raise ValueError(
                 f"config.text.learn.lengths.text={length}: a record of "
                 f"config.text.tokens={c.tokens} and the {around} tokens of the "
-                f"prompt around it need {c.tokens + around}."
+                f"prompt around it need {c.tokens + around}: raise it to that, "
+                "or lower config.text.tokens."
             )

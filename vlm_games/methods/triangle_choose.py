@@ -181,7 +181,7 @@ def check_settings(config: ConfigDict) -> None:
     if not 0 < config.keep <= 1:
         raise ValueError(
             f"config.triangle.keep={config.keep}: the share of the pairs to "
-            "keep is above 0 and at most 1."
+            "keep is above 0 and at most 1; 0.2 keeps a fifth."
         )
     shares = tuple(config.hidden)
     if (
@@ -192,5 +192,5 @@ def check_settings(config: ConfigDict) -> None:
         raise ValueError(
             f"config.triangle.hidden={shares}: expected three shares, from 0, "
             "that add up to 1: of items whose question and answer are hidden, "
-            "the question, and the answer."
+            "the question, and the answer; such as (0.5, 0.2, 0.3)."
         )

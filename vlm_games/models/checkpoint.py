@@ -47,7 +47,8 @@ def load_model(path: str | os.PathLike) -> tuple[VLMConfig, Params]:
         if not (folder / name).is_file():
             raise FileNotFoundError(
                 f"{folder} is no model directory: it has no {name}. Expected "
-                "what vlm_games.models.checkpoint.save_model writes."
+                "what vlm_games.models.checkpoint.save_model writes: give such "
+                "a directory, a hub id, or the name of a shipped base."
             )
     config = VLMConfig.from_dict(json.loads((folder / CONFIG).read_text()))
     flat = safetensors.numpy.load_file(folder / WEIGHTS)

@@ -107,7 +107,8 @@ def frequencies(rope: RopeConfig, half: int) -> tuple[np.ndarray, np.ndarray]:
     size = half
     if rope.sections and sum(rope.sections) != half:
         raise ValueError(
-            f"rope sections {rope.sections} do not add up to {half} pairs."
+            f"rope sections {rope.sections} do not add up to {half} pairs: "
+            "they share out half a head's size; see models.config.RopeConfig."
         )
     if rope.layout == "interleaved":
         for axis, section in enumerate(rope.sections):

@@ -63,7 +63,7 @@ def check_tensor(devices: int, tensor: int) -> None:
     if tensor < 1 or devices % tensor:
         raise ValueError(
             f"config.mesh.tensor={tensor}: {devices} devices do not split into "
-            "groups of so many."
+            f"groups of so many: take a divisor of {devices}."
         )
 
 

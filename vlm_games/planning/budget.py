@@ -264,8 +264,12 @@ def train_rows(plan: Plan, lesson: Lesson) -> list[Row]:
     # With several micro-batches there is their sum, and what joins it.
     sums = min(len(fed), 2)
     what = "adapters" if c.lora.rank else "a copy that is trained"
+    names = before(plan)
+    first = next(x for x in plan.estimate.lessons if not x.warm_up)
+    if not lesson.warm_up and lesson.name != first.name:
+        names.append(first.name)  # the model that it goes on with
     return [
-        models(plan, before(plan)),
+        models(plan, names),
         Row(what, own, count),
         Row("optimizer's state", memory.tree_bytes(state, plan.tensor)),
         Row("gradients", sums * own),

@@ -37,7 +37,8 @@ def bucket(length: int) -> int:
         if length <= size:
             return size
     raise ValueError(
-        f"{length} new tokens at once; the largest bucket is {BUCKETS[-1]}."
+        f"{length} new tokens at once; the largest bucket is {BUCKETS[-1]}: "
+        "shorten prompts, or take fewer or smaller images."
     )
 
 
@@ -153,7 +154,8 @@ class Engine:
         if rows % self.shards:
             raise ValueError(
                 f"{rows} rows do not split over {self.shards} devices, or "
-                "groups of them that share a model."
+                f"groups of them that share a model: take a multiple of "
+                f"{self.shards}."
             )
         return self._init(rows, capacity)
 
@@ -172,7 +174,9 @@ class Engine:
     def encode(self, params, pixels: np.ndarray, chunk: int | None = None):
         """Image tokens [N * T, D] of uint8 [N, H, W, 3], on every device."""
         if not len(pixels):
-            raise ValueError("There are no images to encode.")
+            raise ValueError(
+                "There are no images to encode: give at least one."
+            )
         chunk = max((chunk or self._images) // self.shards, 1) * self.shards
         parts = []
         for start in range(0, len(pixels), chunk):

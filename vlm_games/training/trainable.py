@@ -41,7 +41,8 @@ class Trainable:
         if unknown := set(self.frozen) - parts:
             raise ValueError(
                 f"config.train.frozen names {', '.join(sorted(unknown))}; the "
-                f"parts of this model are {', '.join(sorted(parts))}."
+                f"parts of this model are {', '.join(sorted(parts))}: name "
+                "some of these."
             )
         if self.adapters is not None:
             return lora.init(self._adapters(self.adapters), params, key), params
