@@ -211,6 +211,7 @@ def unknown_field(path: str, part: str, known: Sequence[str]) -> str:
 
 def explain(message: str, config: ConfigDict | None) -> str:
     """A message of absl on flags, with what a field of the config takes."""
+    message = re.sub(r"^flag --\w+=None: ", "", message)
     found = re.search(r"flag --(?:no)?config\.([\w.]+)=(.*?): ", message)
     if found is None or config is None:
         return message

@@ -12,7 +12,7 @@ import pathlib
 import sys
 
 import jax
-from absl import flags
+from absl import flags, logging
 from ml_collections import config_flags
 
 from vlm_games import command_line
@@ -66,6 +66,7 @@ def compare(config, path: str, root: pathlib.Path) -> str:
                 f"--config={path}:{entry}",
                 f"--config.seed={seed}",
                 *[f"--{item}" for item in _SET.value],
+                f"--verbosity={logging.get_verbosity()}",
             ]
             for seed in seeds
             for entry in config.entries

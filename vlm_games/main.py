@@ -11,6 +11,7 @@ tells what it would do: sets, examples, memory of each device, cost.
 import pathlib
 import sys
 import time
+from typing import Any
 
 import jax
 from absl import flags
@@ -52,7 +53,8 @@ class Bars:
     """
 
     def __init__(self):
-        self._what, self._bar = None, None
+        self._what: str | None = None
+        self._bar: Any = None
 
     def __call__(self, what: str, done: int, of: int) -> None:
         if what != self._what:
@@ -67,10 +69,11 @@ class Bars:
             self._what = what
         self._bar.update(done - self._bar.n)
 
-    def close(self) -> None:
-        """Ends the bar in hand."""
+    def close(self, finished: bool = True) -> None:
+        """Ends the bar in hand, where it stands if it is not `finished`."""
         if self._bar is not None:
-            self._bar.update(self._bar.total - self._bar.n)
+            if finished:
+                self._bar.update(self._bar.total - self._bar.n)
             self._bar.close()
         self._what = self._bar = None
 
@@ -96,15 +99,16 @@ def main() -> int:
         workdir.claim(config.to_dict() | {"digests": setup.digests})
         run = Run(config, setup, workdir, bars)
         results = self_improve(run)
-    except KeyboardInterrupt:
         bars.close()
+    except KeyboardInterrupt:
+        bars.close(finished=False)
         print(
             "vlm_games: stopped; the same command goes on from here.",
             file=sys.stderr,
         )
         return 130  # as shells say it of an interrupt
     finally:
-        bars.close()
+        bars.close(finished=False)
     print(finish(run, results, time.time() - started))
     return 0
 

@@ -161,10 +161,10 @@ def attend(q_BxLxHxK, parts, scale=None):
         return jnp.where(mask[:, None, None], scores, MASKED)
 
     scores = [score(keys, mask) for keys, _, mask in parts]
-    highest = [x.max(axis=-1, keepdims=True) for x in scores]
-    highest = functools.reduce(jnp.maximum, highest)
+    tops = [x.max(axis=-1, keepdims=True) for x in scores]
+    highest = functools.reduce(jnp.maximum, tops)
     weights = [jnp.exp(x - jax.lax.stop_gradient(highest)) for x in scores]
-    total = sum(x.sum(axis=-1, keepdims=True) for x in weights)
+    total: Any = sum(x.sum(axis=-1, keepdims=True) for x in weights)
     out = sum(
         jnp.einsum(
             "bgms,bgsk->bgmk",

@@ -184,7 +184,7 @@ class Connector(nn.Module):
         c, x = self.config, x_NxPxD
 
         def norm(x):
-            layer = make_norm(c.norm, c.norm_eps, "norm")
+            layer = make_norm(str(c.norm), c.norm_eps, "norm")
             return layer(x).astype(self.dtype)
 
         if c.norm and not c.norm_folded:

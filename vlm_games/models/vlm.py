@@ -41,9 +41,8 @@ class VLM(nn.Module):
         width = c.decoder.width
         self.vision = VisionTower(c.vision, dtype, c.remat)
         self.connector = Connector(c.connector, width, dtype)
-        self.deep = [
-            Connector(c.deep_connector, width, dtype) for _ in c.vision.deep
-        ]
+        deep: Any = c.deep_connector  # there is one if c.vision.deep is not ()
+        self.deep = [Connector(deep, width, dtype) for _ in c.vision.deep]
         self.embed = nn.Embed(c.vocab_size, width, dtype=dtype)
         self.decoder = Stack(c.decoder, dtype, c.remat)
         if not c.tie_embeddings:
