@@ -131,7 +131,7 @@ def test_an_export_is_told_with_what_it_reads(tmp_path):
         file.truncate(2**28)
     config = {"method": "stic", "base": "", "dtype": "float32"}
     text = export.describe(folder, config, str(tmp_path), False)
-    assert "0.25 GiB" in text and "which exists" in text
+    assert "256.0 MiB" in text and "which exists" in text
     assert "stic run from the shipped base" in text
     with pytest.raises(FileNotFoundError, match="there is none.*let the run"):
         export.find_iteration(tmp_path / "other", "main", None)

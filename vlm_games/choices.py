@@ -99,6 +99,11 @@ def check(config: ConfigDict) -> None:
                 f"config.profile has {step!r}; write a step as "
                 "'main/1/play/0' or 'main/1/train/5'."
             )
+    _check_asked_again(config)
+
+
+def _check_asked_again(config: ConfigDict) -> None:
+    """For filters that need the Guesser asked again, aloud."""
     if config.game.filter in ("again", "reshuffled"):
         fields = {"again": "repeats", "reshuffled": "reshuffles"}
         field = fields[config.game.filter]

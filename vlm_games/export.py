@@ -135,7 +135,7 @@ def describe(
     return (
         f"{what} of {folder}, a {config['method']} run from "
         f"{config['base'] or 'the shipped base'}, in {config['dtype']}\n"
-        f"reads  {read}: {size / 2**30:.2f} GiB, and the base beside it\n"
+        f"reads  {read}: {size / 2**20:,.1f} MiB, and the base beside it\n"
         f"writes {output}{there}: no more than that"
     )
 

@@ -97,9 +97,8 @@ def measure(
 ) -> dict:
     """Returns the metrics of one model, as metrics.json names them.
 
-    Without `guards` the blind Describer and cross-play are left out.
-
     Args:
+      guards: whether the blind Describer and cross-play are measured.
       part_done: told of every part that is measured, `count_parts` in all.
     """
     engine, prompts = speaker.engine, speaker.prompts
@@ -124,14 +123,13 @@ def measure(
         metrics |= measure_described(speaker, scorer, role, held_out)
         part_done()
     pixels = stack(held_out.games)
-    grey = np.full_like(pixels, 128)
     metrics |= measure_games(
         table,
         scorer,
         prompts,
         Role(params, engine.encode(params, pixels)),
         Role(base_params, engine.encode(base_params, pixels)),
-        engine.encode(params, grey),
+        engine.encode(params, np.full_like(pixels, 128)),
         held_out.specs,
         held_out.guard_games if guards else 0,
         held_out.seed,

@@ -146,9 +146,6 @@ def stic(sizes: Sizes) -> Estimate:
     both = 2 * min(c.shard, count)  # clean and corrupted
     infused = min(c.infused, sizes.config.train.replay_images)
     pair = plain + 2 * (c.tokens + 1)
-    told = sizes.length(x.described.format(description=""), 0)
-    read = sizes.length(sizes.prompts.describer_trunk(), 1) + told + c.tokens
-    asked = sizes.length(sizes.prompts.question_only(""), 0) + WORDS
     talks = [
         Talk("chosen descriptions", count, c.rows, careful, c.tokens, both),
         Talk(
@@ -169,30 +166,37 @@ def stic(sizes: Sizes) -> Estimate:
             min(c.shard, infused),
         ),
     ]
-    lessons = (
-        Lesson(
-            "prefer",
-            c.prefer.to_dict(),
-            {"description": 1},
-            {"description": pair},
-            count,
-            replay=False,
-        ),
-        Lesson(
-            "infuse",
-            c.infuse.to_dict(),
-            {"infused": 1},
-            {"infused": read + c.questions * asked},
-            infused,
-        ),
+    prefer = Lesson(
+        "prefer",
+        c.prefer.to_dict(),
+        {"description": 1},
+        {"description": pair},
+        count,
+        replay=False,
+    )
+    infuse = Lesson(
+        "infuse",
+        c.infuse.to_dict(),
+        {"infused": 1},
+        {"infused": _infused(sizes)},
+        infused,
     )
     return Estimate(
         f"{count:,} of {total:,} images described twice, in "
         f"{-(-count // c.shard)} shards",
-        2 * count + count + infused,
+        3 * count + infused,  # clean twice: for candidates and the reference
         tuple(talks),
-        lessons,
+        (prefer, infuse),
     )
+
+
+def _infused(sizes: Sizes) -> int:
+    """Tokens of an image, its description, and questions about it."""
+    c, prompts = sizes.config.stic, sizes.prompts
+    told = sizes.instructions.described.format(description="")
+    read = sizes.length(prompts.describer_trunk() + told, 1) + c.tokens
+    asked = sizes.length(prompts.question_only(""), 0) + WORDS
+    return read + c.questions * asked
 
 
 def triangle(sizes: Sizes) -> Estimate:

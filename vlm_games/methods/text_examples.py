@@ -84,6 +84,8 @@ def select(
         replay=arm == REPLAY_ONLY,
     )
     marks = collections.Counter(p.answer for p in posed)
+    # What is readable has an answer.
+    written = collections.Counter(r.answer or 0 for r in records if r.readable)
     return Selection(
         (stage,),
         kept=len(chosen),
@@ -91,15 +93,7 @@ def select(
         figures={
             **figures(records, bench),
             "marks_learned": by_mark(marks, config, bench.instructions),
-            "marks_written": by_mark(
-                collections.Counter(
-                    r.answer
-                    for r in records
-                    if r.readable and r.answer is not None
-                ),
-                config,
-                bench.instructions,
-            ),
+            "marks_written": by_mark(written, config, bench.instructions),
         },
     )
 
