@@ -2,8 +2,10 @@
 
 import pathlib
 import re
+import shutil
 
 import setuptools
+from setuptools.command.build_py import build_py
 
 ROOT = pathlib.Path(__file__).parent
 
@@ -24,6 +26,24 @@ def read_version() -> str:
     return found.group(1)
 
 
+class BuildWithConfigs(build_py):
+    """Puts configs/ into the package, where a wheel's --config=scenes finds it.
+
+    An editable installation reads them from where they are.
+    """
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            packed = pathlib.Path(self.build_lib, "vlm_games", "configs")
+            shutil.copytree(
+                ROOT / "configs",
+                packed,
+                ignore=shutil.ignore_patterns("__pycache__"),
+                dirs_exist_ok=True,
+            )
+
+
 setuptools.setup(
     name="vlm_games",
     version=read_version(),
@@ -36,7 +56,7 @@ setuptools.setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    # Only the package: configs/ is read by path (--config=configs/scenes.py).
+    cmdclass={"build_py": BuildWithConfigs},
     packages=setuptools.find_packages(include=["vlm_games", "vlm_games.*"]),
     package_data={
         "vlm_games": ["py.typed", "assets/**/*"],
@@ -71,6 +91,7 @@ setuptools.setup(
         # ruff's formatting may change with its minor version, hence the bound.
         "test": [
             "hypothesis>=6.150",
+            "mypy==2.4.1",
             "pyarrow>=20",
             "pytest>=8.3",
             "pytest-xdist>=3.8",

@@ -59,7 +59,7 @@ def get_config(entry: str = "") -> ml_collections.ConfigDict:
     c.method = "dialog_games" if entry in COMBINATIONS else entry
     c.game.update(COMBINATIONS.get(entry, {}))
     c.iterations = 2
-    # STIC says some 14,000 more for its second stage.
+    # Of STIC's pairs: its second stage says some 14,000 more, counted as well.
     c.generated_tokens = 46_000 if entry == "stic" else 60_000
     c.controls = (ENTRIES[entry][1],)
     if entry not in COMBINATIONS:  # theirs would be that of dialog_games

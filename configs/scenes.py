@@ -139,6 +139,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.eval.source_images = 250
     c.eval.games = 512
     c.eval.guard_games = 128  # of each guard, of the main arm
+    c.eval.rows = 128  # prompts at once, on each device, of what follows
     c.eval.choices = False  # whether multiple choices are measured
     # Whether questions are also asked behind the model's own description.
     c.eval.described = False

@@ -17,8 +17,8 @@ from program import ROOT
 from toy import STEPS, Bench
 
 from vlm_games import preemption
+from vlm_games.command_line import tell
 from vlm_games.data.workdir import Workdir, WorkdirError
-from vlm_games.main import tell
 from vlm_games.preemption import EXIT_PREEMPTED, Notice
 from vlm_games.report.tensorboard import write_scalars
 from vlm_games.report_run import finish

@@ -34,6 +34,8 @@ FLOORS = (
     ("games", "hub"),
     ("sampling", "training", "report"),
     ("models", "data", "worlds", "preemption"),
+    ("config_fields",),
+    ("command_line",),
 )
 # The one neighbour that may be looked at: rendered scenes are image sources.
 SIDEWAYS = {("data", "worlds")}

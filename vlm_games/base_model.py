@@ -6,6 +6,7 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 from jax.sharding import Mesh
@@ -48,7 +49,7 @@ def load_base(
     image_size: int,
     prompts: Mapping[str, str],
     mesh: Mesh,
-    instructions: Mapping[str, object] | None = None,
+    instructions: Mapping[str, Any] | None = None,
 ) -> BaseModel:
     """Loads the model that `config.base` names.
 
@@ -162,7 +163,8 @@ def with_image_size(model: VLMConfig, image_size: int) -> VLMConfig:
     if image_size % side:
         raise ValueError(
             f"config.image_size={image_size} is no multiple of {side}, the "
-            "side of an image token in pixels."
+            "side of an image token in pixels: take one, or 0 for the model's "
+            "own size."
         )
     # The table, if there is one, keeps its rows and is stretched.
     vision = dataclasses.replace(

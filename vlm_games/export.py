@@ -8,11 +8,13 @@ opens. Of ours: what `config.base` takes.
 
 import pathlib
 import shutil
-import sys
+from collections.abc import Mapping
+from typing import Any
 
 import jax
-from absl import app, flags, logging
+from absl import flags
 
+from vlm_games import command_line
 from vlm_games.base_model import is_public
 from vlm_games.data.workdir import Workdir
 from vlm_games.hub import peft
@@ -26,6 +28,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write.")
 _ARM = flags.DEFINE_string("arm", "main", "Arm of the run.")
 _ITERATION = flags.DEFINE_integer("iteration", None, "The last if not given.")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only tell what would be done.")
 _ADAPTERS = flags.DEFINE_bool(
     "adapters", False, "Only the adapters, in PEFT's format."
 )
@@ -90,18 +93,33 @@ def _export_adapters(folder, config: dict, path, output) -> None:
     )
 
 
-def main(argv) -> None:
-    del argv
-    logging.set_verbosity(logging.WARNING)
-    try:
-        folder = find_iteration(_WORKDIR.value, _ARM.value, _ITERATION.value)
-        config = Workdir(_WORKDIR.value).config()
-        export(folder, config, _OUTPUT.value, _ADAPTERS.value)
-    except (OSError, ValueError) as error:
-        sys.exit(f"vlm_games: {error}")
-    print(f"{folder} as {_OUTPUT.value}")
+def describe(
+    folder: pathlib.Path, config: Mapping[str, Any], output: str, adapters: bool
+) -> str:
+    """What `export` would read and write; only sizes of files are looked at."""
+    what = "adapters for PEFT" if adapters else "whole model"
+    read = folder / "checkpoint"
+    size = sum(f.stat().st_size for f in read.rglob("*") if f.is_file())
+    exists = pathlib.Path(output).exists()
+    there = ", which exists and is written into" if exists else ""
+    return (
+        f"{what} of {folder}, a {config['method']} run from "
+        f"{config['base'] or 'the shipped base'}, in {config['dtype']}\n"
+        f"reads  {read}: {size / 2**20:,.1f} MiB, and the base beside it\n"
+        f"writes {output}{there}: no more than that"
+    )
+
+
+def main() -> None:
+    workdir, output = str(_WORKDIR.value), str(_OUTPUT.value)
+    folder = find_iteration(workdir, _ARM.value, _ITERATION.value)
+    config = Workdir(pathlib.Path(workdir)).config()
+    if _DRY_RUN.value:
+        print(describe(folder, config, output, _ADAPTERS.value))
+        return
+    export(folder, config, output, _ADAPTERS.value)
+    print(f"{folder} as {output}")
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir", "output"])
-    app.run(main)
+    command_line.run(main, ["workdir", "output"])

@@ -85,6 +85,7 @@ def train_stage(
     """One stage, from wherever it was left; returns params."""
     recipe, bench = trainer.recipe(stage), run.bench
     examples = stage.examples(params)
+    said = stage.said(examples)
     if stage.objective == "preference":
         examples = with_reference(run, params, stage, examples)
     replay = trainer.replay if stage.replay else ()
@@ -107,6 +108,8 @@ def train_stage(
     state, figures = run_steps(
         run, course, recipe, folder, state, frozen, streams, seed, keys[0]
     )
+    figures["generated_tokens"] = said
+    folder.mkdir(parents=True, exist_ok=True)
     atomic.write_json(folder / "figures.json", figures)
     if recipe.trainable.adapters is not None:
         # The whole model goes on; adapters are kept for whoever wants them.
@@ -192,11 +195,12 @@ def with_reference(
 
 
 def stage_figures(run: Run, arm: str, iteration: int) -> dict | None:
-    """Of all stages of an iteration, for metrics.json: tokens, and by stage
-    what the loss says of its last step.
+    """Of all stages of an iteration, for metrics.json.
 
-    None if those of a stage are torn: they are set aside, and the stage is to
-    be trained again.
+    Returns:
+      generated_tokens: said to make examples; trained_tokens; stages: by stage
+      what the loss says of its last step. None if those of a stage are torn:
+      they are set aside, and the stage is to be trained again.
     """
     folder = run.workdir.iteration(arm, iteration)
     stages = {
@@ -206,8 +210,11 @@ def stage_figures(run: Run, arm: str, iteration: int) -> dict | None:
     }
     if None in stages.values():
         return None
-    total = sum(figures.pop("trained_tokens") for figures in stages.values())
-    return {"trained_tokens": total, "stages": stages}
+    totals = {
+        name: sum(figures.pop(name) for figures in stages.values())
+        for name in ("generated_tokens", "trained_tokens")
+    }
+    return {**totals, "stages": stages}
 
 
 def tidy(run: Run, arm: str, iteration: int) -> None:

@@ -12,9 +12,11 @@ What a resume takes first, for each iteration of each arm in order:
 
 import contextlib
 import dataclasses
+import itertools
 import time
 
-from vlm_games.evaluation.measure import measure
+from vlm_games.evaluation.measure import count_parts, measure
+from vlm_games.evaluation.speaker import Speaker
 from vlm_games.fine_tune import Course, fine_tune, stage_figures, tidy
 from vlm_games.methods.method import MAIN, Method, Selection
 from vlm_games.methods.registry import METHODS, arms_of
@@ -77,21 +79,32 @@ def run_iteration(
         figures = candidate_figures(shared.method, records, chosen)
         with watch.phase("train"):
             params = learn(run, shared, arm, iteration, params, chosen)
+        made = figures["generated_tokens"]
         figures |= stage_figures(run, arm, iteration)
-    run.progress(f"{arm} {iteration}: measure", 0, 1)
-    bench = run.bench
+        figures["generated_tokens"] += made
+    bench, guards = run.bench, arm == MAIN
+    done, parts = itertools.count(), count_parts(run.setup.held_out, guards)
+
+    def part_done():
+        run.progress(f"{arm} {iteration}: measure", next(done), parts)
+
+    part_done()  # none yet
     with watch.phase("evaluate"):
         measured = measure(
-            engine=bench.engine,
+            speaker=Speaker(
+                bench.engine,
+                bench.tokenizer,
+                bench.prompts,
+                bench.instructions,
+                run.config.eval.rows,
+            ),
             scorer=bench.scorer,
-            tokenizer=bench.tokenizer,
-            prompts=bench.prompts,
-            instructions=bench.instructions,
             table=bench.table,
             params=params,
             base_params=shared.base,
             held_out=run.setup.held_out,
-            guards=arm == MAIN,
+            guards=guards,
+            part_done=part_done,
         )
     metrics = {
         "iteration": iteration,
@@ -170,7 +183,8 @@ def select(run: Run, method, arm: str, iteration: int, records) -> Selection:
     """What the arm learns from; a control takes as much as main took."""
     budget = None
     if arm != MAIN:
-        budget = run.workdir.metrics(MAIN, iteration)["budget"]
+        main = run.workdir.metrics(MAIN, iteration) or {}
+        budget = main["budget"]
     return method.select(records, arm, iteration, budget)
 
 

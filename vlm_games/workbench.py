@@ -9,6 +9,7 @@ from collections.abc import Callable
 import jax
 import ml_collections
 import numpy as np
+from ml_collections import ConfigDict
 
 from vlm_games import choices
 from vlm_games.base_model import find_model, load_base
@@ -78,14 +79,14 @@ class Run:
       notice: whether the machine is wanted back.
     """
 
-    config: object
+    config: ConfigDict
     setup: Setup
     workdir: Workdir
     progress: Progress
     notice: Notice = dataclasses.field(default_factory=Notice)
 
     @property
-    def bench(self):
+    def bench(self) -> Workbench:
         return self.setup.bench
 
     @contextlib.contextmanager
@@ -131,9 +132,22 @@ def find_iteration(workdir, arm: str, iteration: int | None) -> pathlib.Path:
     if not done:
         number = "" if iteration is None else f" {iteration}"
         raise FileNotFoundError(
-            f"{workdir} holds no finished iteration{number} of arm {arm!r}."
+            f"{workdir} holds no finished iteration{number} of arm {arm!r}: "
+            f"{_finished(workdir)} Take one with --arm and --iteration, or let "
+            "the run go on."
         )
     return done[-1]
+
+
+def _finished(workdir) -> str:
+    """The arms that have finished iterations, in words."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(pathlib.Path(workdir).glob("arms/*/iter_*/checkpoint")):
+        if checkpoint.exists(path):
+            number = path.parent.name.removeprefix("iter_")
+            found.setdefault(path.parents[1].name, []).append(str(int(number)))
+    said = [f"{arm} has {', '.join(done)}" for arm, done in found.items()]
+    return f"{'; '.join(said) or 'there is none'}."
 
 
 def build(config) -> Setup:

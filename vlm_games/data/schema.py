@@ -14,6 +14,7 @@ class RecordError(ValueError):
     """A record that breaks its schema; names file, line and field."""
 
 
+@dataclasses.dataclass(frozen=True)
 class Record:
     """A frozen dataclass that goes to disk as one line of JSON.
 

@@ -15,6 +15,7 @@ from vlm_games.data import atomic
 from vlm_games.data.schema import Record, RecordError
 
 Kind = TypeVar("Kind", bound=Record)
+ADVICE = "Delete the shard to have it made again."
 
 
 class TornShardError(ValueError):
@@ -59,10 +60,16 @@ def read_shard(path: str | os.PathLike, kind: type[Kind]) -> list[Kind]:
     except UnicodeDecodeError as error:
         raise RecordError(f"{path}: no text in UTF-8: {error}") from error
     lines = text.removesuffix("\n").split("\n")
-    return [
-        kind.from_json(line, f"{path}, line {number}")
-        for number, line in enumerate(lines, 1)
-    ]
+    try:
+        return [
+            kind.from_json(line, f"{path}, line {number}")
+            for number, line in enumerate(lines, 1)
+        ]
+    except RecordError as error:
+        raise RecordError(
+            f"{error}. Another version wrote it, or somebody changed it. "
+            f"{ADVICE}"
+        ) from None
 
 
 def is_whole(path: str | os.PathLike) -> bool:
@@ -84,18 +91,17 @@ def list_shards(folder: str | os.PathLike) -> list[pathlib.Path]:
 
 
 def _check_whole(path: pathlib.Path, content: bytes) -> None:
-    advice = "Delete it to have it made again."
     try:
         expected = _checksum_path(path).read_text(encoding="utf-8").split()[:1]
     except FileNotFoundError as error:
         raise TornShardError(
             f"{path}: no checksum {path.name}.sha256 beside it, so it may be "
-            f"cut short. {advice}"
+            f"cut short. {ADVICE}"
         ) from error
     if expected != [hashlib.sha256(content).hexdigest()]:
         raise TornShardError(
             f"{path}: its {len(content)} bytes are not those that were "
-            f"written (SHA-256 differs from {path.name}.sha256). {advice}"
+            f"written (SHA-256 differs from {path.name}.sha256). {ADVICE}"
         )
 
 

@@ -170,7 +170,7 @@ def _read_config(path: pathlib.Path) -> dict:
 
 def flatten(tree: dict, prefix: str = "") -> dict:
     """{"a": {"b": 1}} to {"a.b": 1}."""
-    flat = {}
+    flat: dict = {}
     for key, value in tree.items():
         if isinstance(value, dict):
             flat |= flatten(value, f"{prefix}{key}.")

@@ -62,12 +62,12 @@ def independent_views(evidence: Evidence) -> bool:
 
 def again(evidence: Evidence) -> bool:
     """Success, and success when the Guesser is asked again."""
-    return evidence.game.success and all(evidence.again)
+    return evidence.game.success and all(evidence.again or ())
 
 
 def reshuffled(evidence: Evidence) -> bool:
     """Success in the order played and in all re-shuffled orders."""
-    return evidence.game.success and all(evidence.reshuffled)
+    return evidence.game.success and all(evidence.reshuffled or ())
 
 
 FILTERS: Mapping[str, Callable[[Evidence], bool]] = {

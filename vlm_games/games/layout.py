@@ -114,7 +114,8 @@ def handover(tokenizer: Tokenizer, prompts: Prompts, cut: bool) -> HandOver:
     if not marks:
         raise ValueError(
             f"config.prompts.ask={prompts.ask!r}: the tokenizer does not give "
-            "it back as it was."
+            "it back as it was. Choose words that it has, with a space before "
+            "a word where the tokenizer wants one."
         )
     # A question brings the space before it along.
     before, after = prompts.question_frame()

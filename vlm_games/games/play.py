@@ -122,7 +122,10 @@ class Table:
         """
         scripted = {spec.script is not None for spec in specs}
         if len(scripted) > 1:
-            raise ValueError("Scripted and played games do not mix.")
+            raise ValueError(
+                "Scripted and played games do not mix: play those whose spec "
+                "has a script in a call of their own."
+            )
         rows = self.settings.slots
         truncation = Truncation(self.settings.top_k, self.settings.top_p)
         sampling = Sampling(self._forbidden, seed, truncation)
@@ -164,17 +167,19 @@ class Table:
             return
         few = max(per_shard // 4, 1)
         places = few if most <= few else per_shard
-        rows, opened, seen = [], [], []
+        places_of: list[int] = []
+        opened: list = []
+        seen: list = []
         for shard in newcomers:
             local = [row % per_shard for row in shard]
-            rows += local + [per_shard] * (places - len(local))
+            places_of += local + [per_shard] * (places - len(local))
             specs = [seats[row].spec for row in shard]
             empty = [None] * (places - len(local))
             opened += [self._prompt(self._opening, s, True) for s in specs]
             opened += empty
             seen += [self._prompt(self._trunk, s, False) for s in specs]
             seen += empty
-        rows = np.array(rows, np.int32)
+        rows = np.array(places_of, np.int32)
         for i, (role, prompts, length) in enumerate(
             [
                 (guesser, opened, self._opening_length),
@@ -350,7 +355,8 @@ class Table:
 
     def _read_out(self, seat: Seat, move: Move) -> None:
         """Enters the script's next question and answer."""
-        question, answer = seat.spec.script[len(seat.exchanges)]
+        script = seat.spec.script or ()
+        question, answer = script[len(seat.exchanges)]
         seat.exchanges.append(Exchange(question, answer, move.summary, 0, 0))
         said = f"{self.prompts.ask} {question} {self.prompts.end}"
         seat.hears = self.tokenizer.encode(said) + self._hears(seat, answer)

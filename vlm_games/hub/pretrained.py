@@ -266,7 +266,7 @@ def find_folder(path_or_hub_id) -> pathlib.Path:
     if not HUB_ID.fullmatch(str(path_or_hub_id)):
         raise FileNotFoundError(
             f"{folder} is no directory, so there is no config.json; nor is it "
-            "a hub id such as llava-hf/llava-1.5-7b-hf."
+            "a hub id such as llava-hf/llava-1.5-7b-hf: give one or the other."
         )
     import huggingface_hub
 

@@ -101,7 +101,8 @@ def open_weights(folder, family: Family) -> Stored:
     absent = [f for f in shards if not (folder / f).is_file()]
     if absent:
         raise FileNotFoundError(
-            f"{folder / INDEX} names files that are not there: {absent}."
+            f"{folder / INDEX} names files that are not there: {absent}. "
+            "Download them, too."
         )
     headers = {shard: read_header(folder / shard) for shard in shards}
     names: dict[str, str] = {}

@@ -44,7 +44,7 @@ from vlm_games.methods.method import (
 from vlm_games.methods.shares import highest, lowest
 
 INCONSISTENT = "inconsistent"
-ARMS = (MAIN, "unfiltered", "lost", "shuffled", REPLAY_ONLY)
+ARMS: tuple[str, ...] = (MAIN, "unfiltered", "lost", "shuffled", REPLAY_ONLY)
 ARMS += tuple(name for name in filters.FILTERS if name != "complete")
 ARMS += (INCONSISTENT,)
 
@@ -112,7 +112,8 @@ def pool(complete: Sequence[GameRecord], arm: str) -> list[GameRecord]:
     if any(arm not in r.filters for r in complete):
         raise ValueError(
             f"config.controls names the filter {arm!r}, whose evidence the "
-            "games lack; see config.game.judges, repeats and reshuffles."
+            "games lack: set config.game.judges, repeats or reshuffles above 0 "
+            "in a new --workdir, or leave the filter out."
         )
     return [r for r in complete if r.filters[arm]]
 
@@ -190,7 +191,7 @@ def guesser_example(
             move = f"{prompts.ask} {turn.question}"
             pieces.append(said(prompts.speak(turn.summary, move), 0.3))
         pieces.append(read(prompts.hear(turn.answer, number >= rules.turns)))
-    if record.final_summary:  # else the guess was not spoken
+    if record.final_summary and record.guess is not None:  # it was spoken
         guess = f"{prompts.guess} {record.guess + 1}"
         pieces.append(said(prompts.speak(record.final_summary, guess)))
     return Example(record.images, tuple(pieces))

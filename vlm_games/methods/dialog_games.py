@@ -27,7 +27,8 @@ from vlm_games.games.image_sets import (
 from vlm_games.games.play import Role
 from vlm_games.games.protocol import GameSpec, PlayedGame
 from vlm_games.games.questionnaire import play_list
-from vlm_games.methods import choose, copies, corrupt
+from vlm_games.methods import choose, copies, corrupt, estimates
+from vlm_games.methods.estimates import Estimate, Sizes
 from vlm_games.methods.game_records import game_record
 from vlm_games.methods.method import (
     REPLAY_ONLY,
@@ -64,9 +65,9 @@ class DialogGames:
     """The method; see `methods.method.Method`."""
 
     record = GameRecord
-    arms = choose.ARMS
+    arms: tuple[str, ...] = choose.ARMS
     standard = "unfiltered"
-    idle = (REPLAY_ONLY,)
+    idle: tuple[str, ...] = (REPLAY_ONLY,)
 
     def __init__(self, bench: Workbench):
         self.bench = bench
@@ -75,6 +76,10 @@ class DialogGames:
         if c.corrupted:
             side = bench.model.vision.image_size
             corrupt.check_low_side(bench.config.stic.low_side, side)
+
+    @staticmethod
+    def estimate(sizes: Sizes) -> Estimate:
+        return estimates.dialog_games(sizes)
 
     def shards(self) -> int:
         return -(-self.config.games // self.config.shard)

@@ -193,7 +193,7 @@ def boxed(similarity: Similarity, texts: Texts) -> list[float]:
     Boxes are compared in order, one that has no partner with nothing. Texts
     without any are compared as short ones.
     """
-    rests = [tuple(_BOX.sub(" ", text) for text in both) for both in texts]
+    rests = [(_BOX.sub(" ", a), _BOX.sub(" ", b)) for a, b in texts]
     found = similarity.short(rests)
     for i, both in enumerate(texts):
         a, b = map(boxes, both)

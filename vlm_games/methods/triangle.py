@@ -18,9 +18,11 @@ from vlm_games.data.images import RenderedSource
 from vlm_games.games.answer import Answer, Asked, answer
 from vlm_games.games.instructions import read_back
 from vlm_games.games.play import Role
+from vlm_games.methods import estimates
 from vlm_games.methods import triangle_choose as choosing
 from vlm_games.methods import triangle_examples as making
 from vlm_games.methods.drawing import draw_images
+from vlm_games.methods.estimates import Estimate, Sizes
 from vlm_games.methods.method import (
     REPLAY_ONLY,
     Selection,
@@ -40,9 +42,9 @@ class Triangle:
     """The method; see `methods.method.Method`."""
 
     record = PairRecord
-    arms = choosing.ARMS
+    arms: tuple[str, ...] = choosing.ARMS
     standard = "bottom"
-    idle = (choosing.SEEDS_ONLY, REPLAY_ONLY)
+    idle: tuple[str, ...] = (choosing.SEEDS_ONLY, REPLAY_ONLY)
 
     def __init__(self, bench: Workbench):
         self.bench = bench
@@ -52,6 +54,10 @@ class Triangle:
         self.source = RenderedSource("source/replay", c.seeds, size)
         seed, agree = bench.config.seed, bench.config.recipe.agree
         self.items = making.seed_items(self.source, (seed, 91), agree)
+
+    @staticmethod
+    def estimate(sizes: Sizes) -> Estimate:
+        return estimates.triangle(sizes)
 
     def shards(self) -> int:
         return -(-self.config.images // self.config.shard)
@@ -135,8 +141,8 @@ class Triangle:
             )
             for i in range(count)
         ]
-        frame = bench.instructions.pair_said.format(question="", answer="")
-        frame = len(bench.tokenizer.encode(frame))
+        words = bench.instructions.pair_said.format(question="", answer="")
+        frame = len(bench.tokenizer.encode(words))
         limit = c.question_tokens + c.answer_tokens + frame + 1
         seed = (bench.config.seed, iteration)
         return answer(

@@ -12,9 +12,10 @@ No control has more pairs than main; all have as many steps and rows, but for
 "replay_only". Figures of truth are for measuring: nothing is chosen by them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from vlm_games.games import filters
 from vlm_games.methods.answers import Answer, shuffle_answers
@@ -63,7 +64,7 @@ def choose_pairs(
     if most is not None and len(found) > most:
         places = np.sort(rng.choice(len(found), most, replace=False))
         found = [found[i] for i in places]
-    pairs = [(r.image, r.question, r.answer) for r in found]
+    pairs = [(r.image, r.read.question, r.read.answer) for r in found]
     return shuffle_answers(pairs, bench, rng) if arm == "shuffled" else pairs
 
 
@@ -76,9 +77,9 @@ def pair_figures(
     kept = {r.number for r in best}
     passed = [r.number in kept for r in found]
     truths = [[r.true] for r in found]
-    strata = [[bench.stratum(r.question, r.answer)] for r in found]
+    strata = [[bench.stratum(r.read.question, r.read.answer)] for r in found]
     rates = filters.truth_rates(passed, truths)
-    types = sorted({r.kind for r in found})
+    types = sorted({r.read.kind for r in found})
     return {
         "filters": {
             "triangle": {
@@ -89,7 +90,9 @@ def pair_figures(
             }
         },
         **rates,
-        **variety([r.question for r in found], [r.answer for r in found]),
+        **variety(
+            [r.read.question for r in found], [r.read.answer for r in found]
+        ),
         "pairs": {
             "readable": len(found),
             "mean_score": mean([r.score for r in found]),
@@ -107,12 +110,12 @@ def _count(records: Sequence[PairRecord], kind: str) -> int:
     return sum(r.kind == kind for r in records)
 
 
-def check_settings(config: Mapping) -> None:
+def check_settings(config: ConfigDict) -> None:
     """Raises ValueError if fields of config.triangle have no sense."""
     if not 0 < config.keep <= 1:
         raise ValueError(
             f"config.triangle.keep={config.keep}: the share of the pairs to "
-            "keep is above 0 and at most 1."
+            "keep is above 0 and at most 1; 0.2 keeps a fifth."
         )
     shares = tuple(config.hidden)
     if (
@@ -123,5 +126,5 @@ def check_settings(config: Mapping) -> None:
         raise ValueError(
             f"config.triangle.hidden={shares}: expected three shares, from 0, "
             "that add up to 1: of items whose question and answer are hidden, "
-            "the question, and the answer."
+            "the question, and the answer; such as (0.5, 0.2, 0.3)."
         )

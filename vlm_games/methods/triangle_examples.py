@@ -116,4 +116,4 @@ def answering(items: Sequence[Answer], prompts: Prompts) -> list[Example]:
 
 
 def _one_of(pool: Sequence[str], rng: np.random.Generator) -> str:
-    return pool[rng.integers(len(pool))]
+    return pool[int(rng.integers(len(pool)))]

@@ -5,6 +5,7 @@ names are the parameter's path in the params tree, joined by dots.
 """
 
 import json
+import os
 import pathlib
 
 import flax.traverse_util
@@ -20,7 +21,9 @@ from vlm_games.models.vlm import Params, init_params
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
-def save_model(path: str, config: VLMConfig, params: Params) -> None:
+def save_model(
+    path: str | os.PathLike, config: VLMConfig, params: Params
+) -> None:
     """Writes `config` and `params` into the directory `path`."""
     folder = pathlib.Path(path)
     folder.mkdir(parents=True, exist_ok=True)
@@ -32,7 +35,7 @@ def save_model(path: str, config: VLMConfig, params: Params) -> None:
     (folder / CONFIG).write_text(text)
 
 
-def load_model(path: str) -> tuple[VLMConfig, Params]:
+def load_model(path: str | os.PathLike) -> tuple[VLMConfig, Params]:
     """Reads what `save_model` wrote.
 
     Raises:
@@ -46,7 +49,8 @@ def load_model(path: str) -> tuple[VLMConfig, Params]:
         if not (folder / name).is_file():
             raise FileNotFoundError(
                 f"{folder} is no model directory: it has no {name}. Expected "
-                "what vlm_games.models.checkpoint.save_model writes."
+                "what vlm_games.models.checkpoint.save_model writes: give such "
+                "a directory, a hub id, or the name of a shipped base."
             )
     config = read_config(folder / CONFIG)
     try:
@@ -56,8 +60,8 @@ def load_model(path: str) -> tuple[VLMConfig, Params]:
             f"{folder / WEIGHTS} is damaged or no safetensors file ({error})."
         ) from error
     check_tensors(config, {k: v.shape for k, v in flat.items()}, str(folder))
-    flat = {name: jnp.asarray(x) for name, x in flat.items()}
-    return config, flax.traverse_util.unflatten_dict(flat, sep=".")
+    arrays = {name: jnp.asarray(x) for name, x in flat.items()}
+    return config, flax.traverse_util.unflatten_dict(arrays, sep=".")
 
 
 def read_config(path: pathlib.Path) -> VLMConfig:

@@ -86,12 +86,14 @@ class TransformerConfig:
     def __post_init__(self):
         if len(self.local) not in (0, self.depth):
             raise ValueError(
-                f"local has {len(self.local)} entries for {self.depth} blocks."
+                f"local has {len(self.local)} entries for {self.depth} blocks: "
+                "give one per block, or none."
             )
         if self.kv_heads < 1 or self.heads % self.kv_heads:
             raise ValueError(
                 f"heads={self.heads} is no multiple of kv_heads="
-                f"{self.kv_heads}: each key head serves a whole group."
+                f"{self.kv_heads}: each key head serves a whole group. "
+                "Take kv_heads that divides heads."
             )
 
 
