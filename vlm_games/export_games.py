@@ -1,6 +1,6 @@
 """What a run learned from, in the format of another trainer.
 
-    python -m vlm_games.export_games --workdir=/tmp/run --format=parquet \\
+    python -m vlm_games.export_games --workdir=/tmp/run --format=parquet \
         --output=/tmp/games
 
 Formats: parquet (TRL's SFT), dpo (preference pairs), llava (JSON and images),
@@ -8,10 +8,9 @@ array_record (TensorFlow Datasets); see docs/exports.md. The model itself is
 exported by vlm_games.export.
 """
 
-import sys
+from absl import flags
 
-from absl import app, flags, logging
-
+from vlm_games import command_line
 from vlm_games.data.workdir import Workdir
 from vlm_games.exporting.formats import FORMATS, write
 from vlm_games.exporting.gather import gather
@@ -24,28 +23,21 @@ _ITERATION = flags.DEFINE_integer("iteration", None, "The last if not given.")
 _FORMAT = flags.DEFINE_enum("format", "parquet", [*FORMATS], "What to write.")
 
 
-def main(argv) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
-    logging.set_verbosity(logging.WARNING)
-    workdir, arm = Workdir(_WORKDIR.value), _ARM.value
-    name = _FORMAT.value
-    try:
-        config = config_of(workdir)
-        folder = find_iteration(workdir.root, arm, _ITERATION.value)
-        iteration = int(folder.name.removeprefix("iter_"))
-        pairs = FORMATS[name].pairs
-        found = gather(build(config), workdir, arm, iteration, pairs)
-        write(found, name, _OUTPUT.value)
-    except (OSError, ValueError) as error:
-        sys.exit(f"vlm_games: {error}")
+def main() -> None:
+    workdir, arm = Workdir(str(_WORKDIR.value)), _ARM.value
+    name, output = _FORMAT.value, str(_OUTPUT.value)
+    config = config_of(workdir)
+    folder = find_iteration(workdir.root, arm, _ITERATION.value)
+    iteration = int(folder.name.removeprefix("iter_"))
+    pairs = FORMATS[name].pairs
+    found = gather(build(config), workdir, arm, iteration, pairs)
+    write(found, name, output)
     counts = ", ".join(
         f"{count} {stream}"
         for stream, count in found.provenance["rows"].items()
     )
-    print(f"{folder}: {counts} as {_OUTPUT.value}")
+    print(f"{folder}: {counts} as {output}")
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir", "output"])
-    app.run(main)
+    command_line.run(main, ["workdir", "output"])

@@ -104,7 +104,8 @@ def to_rows(
 
 def messages(pieces: Iterable[Piece]) -> tuple[Message, ...]:
     """Turns of an example in plain words, to the assistant's last."""
-    turns, role = [], USER
+    turns: list[Message] = []
+    role = USER
     for piece in pieces:
         for text in TURN.split(piece.text):
             if text in MARKS:

@@ -4,12 +4,14 @@ import dataclasses
 import pathlib
 import subprocess
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 import vlm_games
 from vlm_games.data.examples import Example
 from vlm_games.data.images import ImageSource
+from vlm_games.data.records import GameRecord
 from vlm_games.data.workdir import Workdir
 from vlm_games.exporting.conversations import Row, plain_prompts, to_rows
 from vlm_games.methods.game_pairs import pairs as game_pairs
@@ -34,7 +36,7 @@ class Export:
     rows: Sequence[Row]
     pairs: bool
     pixels: Mapping[int, np.ndarray]
-    provenance: Mapping[str, object]
+    provenance: Mapping[str, Any]
 
 
 def gather(
@@ -85,7 +87,7 @@ def gather(
 
 def _examples(
     bench: Workbench, workdir: Workdir, arm: str, iteration: int, pairs: bool
-) -> dict[str, Sequence[Example]]:
+) -> Mapping[str, Sequence[Example]]:
     """By stream, the examples about the run's own images or about none."""
     config = bench.config
     method = METHODS[config.method](bench)
@@ -95,10 +97,18 @@ def _examples(
     if pairs and config.method in PAIRS:
         if arm != MAIN:
             raise ValueError(f"Pairs are of arm {MAIN!r}, not of {arm!r}.")
-        return PAIRS[config.method](records, bench, (config.seed, iteration))
+        games = [r for r in records if isinstance(r, GameRecord)]
+        return PAIRS[config.method](games, bench, (config.seed, iteration))
     budget = None
     if arm != MAIN:
-        budget = workdir.metrics(MAIN, iteration)["budget"]
+        main = workdir.metrics(MAIN, iteration)
+        if main is None:
+            raise FileNotFoundError(
+                f"{workdir.root}: the examples of {arm!r} are as many as those "
+                f"of {MAIN!r}, whose iteration {iteration} is not whole. Let "
+                "the run make it again."
+            )
+        budget = main["budget"]
     selection = method.select(records, arm, iteration, budget)
     if not selection.kept:
         return {}

@@ -267,9 +267,8 @@ class Viewer:
         self._need_games()
         asked = request.path_params
         arm = asked["arm"]
-        found = ()
-        if arm in self.run.arms:
-            found = self.run.games(arm, asked["iteration"])
+        games = self.run.games
+        found = games(arm, asked["iteration"]) if arm in self.run.arms else []
         for record in found:
             if record.game == asked["game"]:
                 return arm, record

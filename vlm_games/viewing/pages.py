@@ -111,7 +111,8 @@ def gallery(run: RunFolder, query: Query) -> dict:
 
 def game(run: RunFolder, arm: str, record: GameRecord) -> dict:
     """One game in detail."""
-    seats = [("guesser", f"{len(record.images)} images, as they are", [])]
+    how = f"{len(record.images)} images, as they are"
+    seats = [("guesser", how, [(i, "") for i in record.images])]
     for name, (_, strength) in views(run.config.game).items():
         how = f"augmented, strength {strength:g}" if strength else "as it is"
         shown = record.images
@@ -119,7 +120,6 @@ def game(run: RunFolder, arm: str, record: GameRecord) -> dict:
             shown = (record.images[record.target],)
         address = f"/views/{record.iteration}/{name}" if strength else ""
         seats.append((name, how, [(i, address) for i in shown]))
-    seats[0][2].extend((i, "") for i in record.images)
     return {"arm": arm, "record": record, "seats": seats}
 
 
