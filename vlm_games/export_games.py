@@ -1,6 +1,6 @@
 """What a run learned from, in the format of another trainer.
 
-    python -m vlm_games.export_games --workdir=/tmp/run --format=parquet \
+    python -m vlm_games.export_games --workdir=/tmp/run --format=parquet \\
         --output=/tmp/games
 
 Formats: parquet (TRL's SFT), dpo (preference pairs), llava (JSON and images),

@@ -10,8 +10,9 @@ the page. Beside a run that holds the accelerator, set JAX_PLATFORMS=cpu.
 import socket
 import sys
 
-from absl import app, flags, logging
+from absl import flags
 
+from vlm_games import command_line
 from vlm_games.viewing.run_folder import RunFolder
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -20,10 +21,7 @@ _PORT = flags.DEFINE_integer("port", 8765, "0 takes one that is free.", 0)
 HOST = "127.0.0.1"
 
 
-def main(argv) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
-    logging.set_verbosity(logging.WARNING)
+def main() -> None:
     try:
         import uvicorn
 
@@ -33,11 +31,8 @@ def main(argv) -> None:
             "vlm_games: the viewer needs starlette and uvicorn: "
             f"pip install 'vlm_games[view]' ({error})."
         )
-    try:
-        page = make_app(RunFolder(_WORKDIR.value))
-        listening = socket.create_server((HOST, _PORT.value))
-    except (OSError, ValueError) as error:
-        sys.exit(f"vlm_games: {error}")
+    page = make_app(RunFolder(_WORKDIR.value))
+    listening = socket.create_server((HOST, _PORT.value))
     port = listening.getsockname()[1]
     print(f"http://{HOST}:{port}/ (Ctrl-C ends it)", flush=True)
     config = uvicorn.Config(
@@ -47,5 +42,4 @@ def main(argv) -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("workdir")
-    app.run(main)
+    command_line.run(main, ["workdir"])
