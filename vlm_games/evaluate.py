@@ -32,13 +32,14 @@ from vlm_games.evaluation.benchmarks.registry import BENCHMARKS
 from vlm_games.evaluation.benchmarks.runner import run
 
 _BENCHMARK = flags.DEFINE_enum(
-    "benchmark", None, list(BENCHMARKS), "What to score on."
+    "benchmark", None, list(BENCHMARKS), "What to score on.", required=True
 )
 _PREDICTIONS = flags.DEFINE_string(
     "predictions",
     None,
     "What was answered; with --base the file that answers are written to. Of "
     "mm_vet and llava_bench, without --base: the judge's grades.",
+    required=True,
 )
 _ANNOTATIONS = flags.DEFINE_string("annotations", None, "The owners' file.")
 _QUESTIONS = flags.DEFINE_string(
@@ -89,20 +90,20 @@ def report(name: str, scores: Scores) -> dict:
     }
 
 
-def ask(benchmark: Benchmark, files: Files) -> None:
-    """Has the model of --base answer all questions."""
+def ask(benchmark: Benchmark, files: Files, base: str) -> None:
+    """Has a model, as in --base, answer all questions."""
     from vlm_games.speaker import load_speaker  # only now: it imports JAX
 
     questions = benchmark.questions(files)
     tokens = _TOKENS.value or benchmark.tokens
-    speaker = load_speaker(_BASE.value, _DTYPE.value, _BATCH.value)
+    speaker = load_speaker(base, _DTYPE.value, _BATCH.value)
     records = run(
         benchmark,
         questions,
         lambda part: speaker.say(
             part, _IMAGES.value, tokens, _INSTRUCTION.value
         ),
-        files.predictions,
+        _PREDICTIONS.value,
         _BATCH.value,
         {
             "benchmark": _BENCHMARK.value,
@@ -125,9 +126,10 @@ def evaluate() -> dict | None:
     files = Files(
         _PREDICTIONS.value, _ANNOTATIONS.value, _QUESTIONS.value, _SEED.value
     )
-    if _BASE.value is not None:
+    base = _BASE.value
+    if base is not None:
         require(files, benchmark.asks, f"Asking {name}")
-        ask(benchmark, files)
+        ask(benchmark, files, base)
         if benchmark.judged or _lacks(benchmark, files):
             return None
     require(files, benchmark.needs, f"Scoring {name}")
@@ -170,5 +172,4 @@ def main(argv) -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["benchmark", "predictions"])
     app.run(main)

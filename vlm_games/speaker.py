@@ -90,7 +90,8 @@ class OwnSpeaker:
     def say(self, questions, folder, tokens, instruction=None):
         """See `Speaker`."""
         size = self._base.model.vision.image_size
-        pixels, asked = [], []
+        pixels: list[np.ndarray] = []
+        asked = []
         for question in questions:
             first = len(pixels)
             pixels += [_square(x, folder, size) for x in question.images]

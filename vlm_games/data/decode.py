@@ -2,7 +2,6 @@
 
 import functools
 import os
-from collections.abc import Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -73,7 +72,7 @@ def decode_square(file: str | os.PathLike | BinaryIO, size: int) -> np.ndarray:
 
 
 @functools.cache
-def installed_formats() -> Sequence[str]:
+def installed_formats() -> tuple[str, ...]:
     """Those of `FORMATS` that the installed Pillow knows of."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)

@@ -3,8 +3,15 @@
 import abc
 import dataclasses
 import json
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import (
+    Callable,
+    Collection,
+    Hashable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from typing import Any, ClassVar, TypeVar
 
 from vlm_games.evaluation.benchmarks.files import (
     BenchmarkError,
@@ -12,6 +19,8 @@ from vlm_games.evaluation.benchmarks.files import (
     field,
     read_records,
 )
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +74,7 @@ class Scores:
       details: what else the owners report, by name.
     """
 
-    values: Mapping[Hashable, float]
+    values: Mapping[Any, float]
     overall: float
     details: Mapping[str, Any]
 
@@ -135,12 +144,17 @@ def as_lines(records: Iterable[Mapping]) -> str:
 def percent(values: Iterable[float], digits: int = 2) -> float | None:
     """100 times the mean, rounded; None of nothing."""
     values = list(values)
-    return round(100 * sum(values) / len(values), digits) if values else None
+    return overall(values, digits) if values else None
+
+
+def overall(values: Collection[float], digits: int = 2) -> float:
+    """The same of one value at least."""
+    return round(100 * sum(values) / len(values), digits)
 
 
 def per_group(
-    values: Mapping[Hashable, float],
-    group: Callable[[Hashable], Hashable | None],
+    values: Mapping[Key, float],
+    group: Callable[[Key], Hashable | None],
 ) -> dict:
     """`percent` of the values of each group; keys of group None are left out.
 

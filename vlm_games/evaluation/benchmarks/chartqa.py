@@ -7,7 +7,7 @@ from vlm_games.evaluation.benchmarks.benchmark import (
     Files,
     Question,
     Scores,
-    percent,
+    overall,
 )
 from vlm_games.evaluation.benchmarks.files import (
     by_id,
@@ -37,8 +37,11 @@ class ChartQa(Benchmark):
         ]
 
     def record(self, question: Question, answer: str) -> dict:
-        image, query = question.key
-        return {"imgname": image, "query": query, "answer": answer}
+        return {
+            "imgname": question.images[0],
+            "query": question.text,
+            "answer": answer,
+        }
 
     def key_of(self, record: Mapping) -> Hashable:
         return record["imgname"], record["query"]
@@ -54,7 +57,7 @@ class ChartQa(Benchmark):
             place = f"{files.predictions}, {key!r}"
             answer = field(said[key], "answer", str, place)
             values[key] = float(is_close(answer.strip(), label))
-        return Scores(values, percent(values.values()), {})
+        return Scores(values, overall(values.values()), {})
 
 
 def is_close(said: str, label: str) -> bool:

@@ -5,8 +5,8 @@ from vlm_games.evaluation.benchmarks.benchmark import (
     Files,
     Question,
     Scores,
+    overall,
     per_group,
-    percent,
 )
 from vlm_games.evaluation.benchmarks.files import (
     field,
@@ -63,7 +63,7 @@ class Gqa(Benchmark):
             "per_structural_type": per_group(values, structural.get),
             "per_semantic_type": per_group(values, semantic.get),
         }
-        return Scores(values, percent(values.values()), details)
+        return Scores(values, overall(values.values()), details)
 
 
 def _items(files: Files) -> dict[str, dict]:

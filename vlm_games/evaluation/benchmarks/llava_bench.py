@@ -4,7 +4,7 @@ Answers are written as the judge reads them; what is scored are its reviews.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 from vlm_games.evaluation.benchmarks.benchmark import (
     Benchmark,
@@ -70,7 +70,8 @@ class LlavaBench(Benchmark):
         items, path = _items(files.annotations), files.predictions
         reviews = _items(path)
         match(reviews, items, path, files.annotations)
-        grades, groups = {}, {}
+        grades: dict[Hashable, list[float]] = {}
+        groups: dict[str, list[list[float]]] = {}
         for key, review in reviews.items():
             place = f"{path}, question_id {key!r}"
             pair = field(review, "tuple", list, place)

@@ -15,6 +15,7 @@ from vlm_games.evaluation.benchmarks.benchmark import (
     Files,
     Question,
     Scores,
+    overall,
     per_group,
     percent,
 )
@@ -49,7 +50,7 @@ class MathVista(Benchmark):
             place = f"{files.annotations}, pid {key!r}"
             text = field(item, "question", str, place)
             text += f" (Unit: {item['unit']})" if item.get("unit") else ""
-            text += HINTS.get(item.get("answer_type"), "")
+            text += HINTS.get(item.get("answer_type", ""), "")
             image = field(item, "image", str, place)
             options = tuple(item.get("choices") or ())
             style = "choice" if options else "open"
@@ -91,7 +92,7 @@ class MathVista(Benchmark):
             "extracted_by_rules": rules,
             "unparsed": sum(x is None for x in found.values()),
         }
-        return Scores(values, percent(values.values()), details)
+        return Scores(values, overall(values.values()), details)
 
     def _records(self, files: Files) -> dict[str, dict]:
         path = files.predictions
@@ -145,8 +146,8 @@ def as_written(answer: str, item: Mapping) -> str | None:
         if kind == "integer":
             return str(int(float(answer)))
         if kind == "float":
-            return str(round(float(answer), int(item.get("precision"))))
-    except (ValueError, TypeError, OverflowError):
+            return str(round(float(answer), int(item["precision"])))
+    except (KeyError, ValueError, TypeError, OverflowError):
         return None
     return answer
 

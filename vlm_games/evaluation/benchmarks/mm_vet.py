@@ -11,6 +11,7 @@ from vlm_games.evaluation.benchmarks.benchmark import (
     Files,
     Question,
     Scores,
+    overall,
     percent,
 )
 from vlm_games.evaluation.benchmarks.files import (
@@ -76,7 +77,7 @@ class MmVet(Benchmark):
                 for skill in skills
             }
         }
-        return Scores(values, percent(values.values(), DIGITS), details)
+        return Scores(values, overall(values.values(), DIGITS), details)
 
 
 def _skills(item: Mapping) -> list[str]:

@@ -16,6 +16,7 @@ from vlm_games.evaluation.benchmarks.benchmark import (
     Files,
     Question,
     Scores,
+    overall,
     per_group,
     percent,
 )
@@ -95,7 +96,7 @@ class MmBench(Benchmark):
             ),
             "unparsed": unparsed,
         }
-        return Scores(values, percent(values.values()), details)
+        return Scores(values, overall(values.values()), details)
 
     def _said(self, files: Files) -> dict[int, str]:
         path = files.predictions

@@ -11,6 +11,7 @@ from vlm_games.evaluation.benchmarks.benchmark import (
     Files,
     Question,
     Scores,
+    overall,
     percent,
 )
 from vlm_games.evaluation.benchmarks.files import (
@@ -41,12 +42,13 @@ class Nlvr2(Benchmark):
             place = f"{files.annotations}, {key!r}"
             sentence = field(item, "sentence", str, place)
             text = self.asked.format(sentence=sentence)
-            asked.append(
-                Question(key, text, self.images_of(key, item), "yes_no")
-            )
+            images = self.images_of(key, item, files)
+            asked.append(Question(key, text, images, "yes_no"))
         return asked
 
-    def images_of(self, key: str, item: Mapping) -> tuple[str, ...]:
+    def images_of(
+        self, key: str, item: Mapping, files: Files
+    ) -> tuple[str, ...]:
         """Left and right image; beside them, or in the directory of a split."""
         pair = key.rpartition("-")[0]
         folder = f"{item['directory']}/" if "directory" in item else ""
@@ -78,9 +80,9 @@ class Nlvr2(Benchmark):
                 x.lower() not in TRUE + FALSE for x in said.values()
             ),
         }
-        return Scores(values, percent(values.values()), details)
+        return Scores(values, overall(values.values()), details)
 
-    def _said(self, files: Files) -> dict[str, str]:
+    def _said(self, files: Files) -> dict[Hashable, str]:
         path = files.predictions
         if not str(path).endswith(".csv"):
             return self.predictions(files)
@@ -102,22 +104,14 @@ class Nlvr(Nlvr2):
     asks = needs
     asked = "Is this true of the image? {sentence}"
 
-    def questions(self, files: Files) -> list[Question]:
+    def images_of(
+        self, key: str, item: Mapping, files: Files
+    ) -> tuple[str, ...]:
+        """The drawing, in the directory of the item."""
         # The split is in the names of images only, and in that of the file.
         split = str(files.annotations).rpartition("/")[2].partition(".")[0]
-        return [
-            Question(
-                x.key,
-                x.text,
-                (f"{x.images[0]}/{split}-{x.key}-0.png",),
-                x.style,
-            )
-            for x in super().questions(files)
-        ]
-
-    def images_of(self, key: str, item: Mapping) -> tuple[str, ...]:
-        """The directory of the drawings."""
-        return (field(item, "directory", str, f"{key!r}"),)
+        folder = field(item, "directory", str, f"{key!r}")
+        return (f"{folder}/{split}-{key}-0.png",)
 
     def sentence_of(self, key: str) -> Hashable:
         return key.split("-")[0]

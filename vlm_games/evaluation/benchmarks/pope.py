@@ -8,6 +8,7 @@ from vlm_games.evaluation.benchmarks.benchmark import (
     Question,
     Scores,
     as_lines,
+    overall,
     percent,
 )
 from vlm_games.evaluation.benchmarks.files import (
@@ -68,7 +69,7 @@ class Pope(Benchmark):
             "f1": round(100 * both, 2),
             "yes_ratio": percent(named.values()),
         }
-        return Scores(values, percent(values.values()), details)
+        return Scores(values, overall(values.values()), details)
 
     def _said(self, files: Files, items: Mapping) -> dict:
         path = files.predictions

@@ -8,6 +8,7 @@ from vlm_games.evaluation.benchmarks.benchmark import (
     Files,
     Question,
     Scores,
+    overall,
     per_group,
     percent,
 )
@@ -77,7 +78,7 @@ class ScienceQa(Benchmark):
             "per_grade": per_group(values, lambda k: _grades(items[k])),
             "unparsed": sum(x in (None, -1) for x in named.values()),
         }
-        return Scores(values, percent(values.values()), details)
+        return Scores(values, overall(values.values()), details)
 
     def _named(self, files: Files, items: Mapping) -> dict:
         """Number of the option that is named for each problem."""

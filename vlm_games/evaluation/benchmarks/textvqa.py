@@ -5,7 +5,7 @@ from vlm_games.evaluation.benchmarks.benchmark import (
     Files,
     Question,
     Scores,
-    percent,
+    overall,
 )
 from vlm_games.evaluation.benchmarks.files import (
     BenchmarkError,
@@ -52,7 +52,7 @@ class TextVqa(Benchmark):
                     f"{place}: {len(people)} answers, expected {PEOPLE}."
                 )
             values[key] = accuracy(said[key], people)
-        return Scores(values, percent(values.values()), {})
+        return Scores(values, overall(values.values()), {})
 
 
 def accuracy(said: str, people: list[str]) -> float:

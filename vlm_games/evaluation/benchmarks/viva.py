@@ -16,7 +16,7 @@ from vlm_games.evaluation.benchmarks.benchmark import (
     Files,
     Question,
     Scores,
-    percent,
+    overall,
 )
 from vlm_games.evaluation.benchmarks.files import (
     BenchmarkError,
@@ -99,7 +99,7 @@ class Viva(Benchmark):
             "unlisted": unlisted,
             "unparsed": unparsed,
         }
-        return Scores(values, percent(values.values()), details)
+        return Scores(values, overall(values.values()), details)
 
 
 def _prediction(record: Mapping, place: str) -> str:

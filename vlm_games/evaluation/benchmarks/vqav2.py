@@ -7,8 +7,8 @@ from vlm_games.evaluation.benchmarks.benchmark import (
     Files,
     Question,
     Scores,
+    overall,
     per_group,
-    percent,
 )
 from vlm_games.evaluation.benchmarks.files import (
     BenchmarkError,
@@ -57,9 +57,9 @@ class VqaV2(Benchmark):
 
     def score(self, files: Files) -> Scores:
         items = read_listed(files.annotations, "annotations", self.key)
-        asked = read_listed(files.questions, "questions", self.key)
+        whole = read_listed(files.questions, "questions", self.key)
         # Annotations may be of a part of the questions.
-        asked = [key for key in asked if key in items]
+        asked = [key for key in whole if key in items]
         match(items, asked, files.annotations, files.questions)
         said = self.predictions(files)
         match(said, items, files.predictions, files.annotations)
@@ -74,7 +74,7 @@ class VqaV2(Benchmark):
             "per_answer_type": per_group(values, types.get),
             "per_question_type": per_group(values, kinds.get),
         }
-        return Scores(values, percent(values.values()), details)
+        return Scores(values, overall(values.values()), details)
 
 
 def accuracy(said: str, people: Sequence[Mapping], place: str) -> float:
