@@ -203,12 +203,13 @@ def stage_figures(run: Run, arm: str, iteration: int) -> dict | None:
       they are set aside, and the stage is to be trained again.
     """
     folder = run.workdir.iteration(arm, iteration)
-    stages = {
+    found = {
         path.parent.name: atomic.read_json(path)
         for phase in ("warm_up", "training")
         for path in sorted((folder / phase).glob("*/figures.json"))
     }
-    if None in stages.values():
+    stages = {name: said for name, said in found.items() if said is not None}
+    if len(stages) < len(found):
         return None
     totals = {
         name: sum(figures.pop(name) for figures in stages.values())

@@ -79,9 +79,14 @@ def run_iteration(
         figures = candidate_figures(shared.method, records, chosen)
         with watch.phase("train"):
             params = learn(run, shared, arm, iteration, params, chosen)
-        made = figures["generated_tokens"]
-        figures |= stage_figures(run, arm, iteration)
-        figures["generated_tokens"] += made
+        trained = stage_figures(run, arm, iteration)
+        if trained is None:
+            raise RuntimeError(
+                f"{arm} {iteration}: the figures.json of a stage was torn "
+                "since it trained; start the run again to mend it."
+            )
+        trained["generated_tokens"] += figures["generated_tokens"]
+        figures |= trained
     bench, guards = run.bench, arm == MAIN
     done, parts = itertools.count(), count_parts(run.setup.held_out, guards)
 

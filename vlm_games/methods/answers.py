@@ -7,7 +7,7 @@ import numpy as np
 
 from vlm_games.data.records import GameRecord
 from vlm_games.methods.method import Workbench
-from vlm_games.methods.shares import highest, share_of_types
+from vlm_games.methods.shares import Read, highest, share_of_types
 
 # One answer to learn: (image, question, answer).
 Answer = tuple[int, str, str]
@@ -37,6 +37,20 @@ class GameAnswer:
     def words(self) -> Answer:
         """As it is learned."""
         return self.image, self.question, self.answer
+
+    @property
+    def read(self) -> Read:
+        """As it is ranked.
+
+        Raises:
+          ValueError: it has no score.
+        """
+        if self.score is None:
+            raise ValueError(
+                f"answer {self.number}, {self.question!r}: it was not told "
+                "again, so it has no score to rank it by."
+            )
+        return Read(self.question, self.answer, self.kind, self.score)
 
 
 def answers_of(record: GameRecord) -> list[Answer]:

@@ -80,7 +80,8 @@ def put_copies(
     seed, total = (bench.config.seed, iteration), len(bench.images)
     rng = np.random.default_rng((*seed, _STREAM))
     count = round(bench.config.game.corrupted * len(sets))
-    sets, copies = list(sets), []
+    sets = list(sets)
+    copies: list[Copy] = []
     for game in np.sort(rng.choice(len(sets), count, replace=False)).tolist():
         found = sets[game]
         images = list(found.images)
@@ -95,7 +96,8 @@ def with_copies(
     records: Sequence[GameRecord], bench: Workbench
 ) -> tuple[list[GameRecord], ImageSource]:
     """Games whose `images` count what they were played on, and those images."""
-    total, numbered, copies = len(bench.images), [], []
+    total, numbered = len(bench.images), []
+    copies: list[Copy] = []
     for record in records:
         if record.copy is not None:
             images = list(record.images)

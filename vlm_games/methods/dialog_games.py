@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -95,7 +96,7 @@ class DialogGames:
         sets, images = copies.put_copies(
             self._draw_sets(pixels, plain, iteration), self.bench, iteration
         )
-        if images is not self.bench.images:
+        if isinstance(images, copies.WithCopies):
             spoilt = self._encode(params, images.pixels, iteration, 0, 0.0)
             plain = jax.device_put(
                 jnp.concatenate([plain, spoilt]), plain.sharding
@@ -112,11 +113,12 @@ class DialogGames:
     def _draw_sets(self, pixels, plain, iteration: int) -> list[ImageSet]:
         """The images of all games of an iteration, all of the source."""
         groups = image_groups(self.bench.images.names, pixels)
+        embeddings = None
         if self.config.sets == "similar":
             n = self.bench.model.tokens_per_image
             features = np.asarray(plain, np.float64)
             features = features.reshape(len(pixels), n, -1).mean(axis=1)
-            groups["embeddings"] = features - features.mean(axis=0)
+            embeddings = features - features.mean(axis=0)
         return draw_sets(
             kind=self.config.sets,
             count=self.config.games,
@@ -124,6 +126,7 @@ class DialogGames:
             seed=self.bench.config.seed,
             iteration=iteration,
             total=len(pixels),
+            embeddings=embeddings,
             **groups,
         )
 
@@ -339,17 +342,20 @@ def seen(
     return np.asarray(_view(fold(*seed), pixels, config))
 
 
-def image_groups(
-    names: Sequence[str], pixels: np.ndarray
-) -> dict[str, np.ndarray]:
+class Groups(TypedDict):
+    """Arguments of `draw_sets`, each int64 [n]."""
+
+    duplicates: np.ndarray
+    clusters: np.ndarray
+    frames: np.ndarray
+
+
+def image_groups(names: Sequence[str], pixels: np.ndarray) -> Groups:
     """Equal images, and images of one folder as a cluster or an episode.
 
     Args:
       names: of the images, with "/" between folders.
       pixels: uint8 [n, H, W, 3].
-
-    Returns:
-      `duplicates`, `clusters` and `frames` of `draw_sets`, each int64 [n].
     """
     contents = [hashlib.sha256(x.tobytes()).hexdigest() for x in pixels]
     folders = exact_duplicates([name.rpartition("/")[0] for name in names])

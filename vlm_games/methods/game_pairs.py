@@ -12,7 +12,7 @@ contrast by construction. Answers without any rival are left out.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def guess_pair(record: GameRecord, prompts: Prompts, config) -> Example:
     branches = tuple(
         (cue, said(prompts.speak(record.final_summary, move)))
         for move in (
-            f"{prompts.guess} {place + 1}" for place in (record.guess, rival)
+            f"{prompts.guess} {place + 1}" for place in (record.target, rival)
         )
     )
     return Example(record.images, tuple(trunk), branches)
@@ -90,8 +90,8 @@ class Rivals:
         for record in complete:
             image = record.images[record.target]
             for turn in record.turns:
-                place: Mapping = self._elsewhere
-                place.setdefault(turn.question, []).append(turn.answer)
+                elsewhere = self._elsewhere.setdefault(turn.question, [])
+                elsewhere.append(turn.answer)
                 if not record.kept:
                     at = (image, turn.question)
                     self._dropped.setdefault(at, []).append(turn.answer)

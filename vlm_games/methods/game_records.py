@@ -32,7 +32,14 @@ def game_record(
     originals = [
         spec.images[spec.target if p in copied else p] for p in range(n)
     ]
-    turns = make_turns(bench, evidence, judged, retold)
+    if evidence.shared is None:
+        raise ValueError(
+            f"game {spec.game}: nobody judged its answers; a record needs "
+            "`shared` of its evidence."
+        )
+    belief = listener.beliefs(evidence.shared)
+    last = belief[-1] if len(belief) else np.full(n, 1.0 / n)
+    turns = make_turns(bench, evidence, belief, judged, retold)
     verdicts = filters.verdicts(evidence)
     aborted = game.reason is not None
     return GameRecord(
@@ -45,7 +52,7 @@ def game_record(
         turns=turns,
         final_summary=game.final_summary,
         guess=None if aborted else game.guess,
-        belief=turns[-1].belief if turns else (1.0 / n,) * n,
+        belief=tuple(last.tolist()),
         outcome=game.outcome,
         reason=game.reason,
         filters=verdicts,
@@ -57,13 +64,17 @@ def game_record(
 def make_turns(
     bench: Workbench,
     evidence: filters.Evidence,
+    belief: np.ndarray,
     judged: np.ndarray,
     retold: Sequence[Retelling | None],
 ) -> tuple[Turn, ...]:
-    """The turns of a record; arguments as of `game_record`."""
+    """The turns of a record; other arguments as of `game_record`.
+
+    Args:
+      belief: float [T, N], after each turn.
+    """
     spec = evidence.game.spec
     target = spec.images[spec.target]
-    belief = listener.beliefs(evidence.shared)
     credit = listener.credits(judged, spec.target)
     return tuple(
         Turn(

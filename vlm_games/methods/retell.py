@@ -9,7 +9,8 @@ greedily, and all pairs in one batched pass.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from vlm_games.methods import similarity as similarities
 from vlm_games.methods import triangle_examples as making
 from vlm_games.methods.method import Workbench
 
-SIMILARITIES = {
+SIMILARITIES: dict[str, Callable[[Any], similarities.Similarity]] = {
     "overlap": lambda config: similarities.Overlap(),
     "sentences": lambda config: similarities.Sentences(config.embedder),
 }

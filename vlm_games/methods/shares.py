@@ -3,40 +3,60 @@
 import collections
 import math
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 
-class Scored(Protocol):
-    """A question and an answer that have a score.
+class Read(NamedTuple):
+    """A question and its answer.
 
     Attributes:
-      number: tells it from the others. kind: the type it is ranked within.
-      answer: its words. score: from 0 to 1.
-      true: whether the answer is true; None where nobody knows.
+      question, answer: the words. kind: the type they are ranked within.
+      score: from 0 to 1.
     """
 
-    number: int
-    kind: str
+    question: str
     answer: str
+    kind: str
     score: float
-    true: bool | None
 
 
-def highest(found: Scored):
+class Scored(Protocol):
+    """What has a question and an answer, and a score for them.
+
+    Attributes:
+      number: tells it from the others.
+      true: whether the answer is true; None where nobody knows.
+      read: question, answer and score.
+    """
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def true(self) -> bool | None: ...
+
+    @property
+    def read(self) -> Read: ...
+
+
+Item = TypeVar("Item", bound=Scored)
+
+
+def highest(found: Scored) -> tuple[float, int]:
     """Ranks by score; of equal ones the lower number comes first."""
-    return -found.score, found.number
+    return -found.read.score, found.number
 
 
-def lowest(found: Scored):
+def lowest(found: Scored) -> tuple[float, int]:
     """The other way round, but for equal scores."""
-    return found.score, found.number
+    return found.read.score, found.number
 
 
 def share_of_types(
-    found: Sequence[Scored], keep: float, balance: bool, rank: Callable
-) -> list:
+    found: Sequence[Item], keep: float, balance: bool, rank: Callable
+) -> list[Item]:
     """The first of each type, by number.
 
     How many they are depends on the types and answers alone: it is the same
@@ -48,12 +68,13 @@ def share_of_types(
         its type.
       rank: key to sort by.
     """
-    types: dict[str, list[Scored]] = {}
+    types: dict[str, list[Item]] = {}
     for one in found:
-        types.setdefault(one.kind, []).append(one)
-    kept = []
+        types.setdefault(one.read.kind, []).append(one)
+    kept: list[Item] = []
     for same in types.values():
-        counts = collections.Counter(one.answer for one in same)
+        answers = (one.read.answer for one in same)
+        counts: dict[str, int] = collections.Counter(answers)
         if balance:
             runner_up = sorted([0, *counts.values()])[-2]
             counts = {a: min(n, runner_up) for a, n in counts.items()}
@@ -62,9 +83,10 @@ def share_of_types(
             room = dict(counts)
         left = int(keep * sum(counts.values()) + 0.5)
         for one in sorted(same, key=rank):
-            if left and room[one.answer]:
+            answer = one.read.answer
+            if left and room[answer]:
                 kept.append(one)
-                left, room[one.answer] = left - 1, room[one.answer] - 1
+                left, room[answer] = left - 1, room[answer] - 1
     return sorted(kept, key=lambda one: one.number)
 
 
@@ -75,7 +97,7 @@ def by_decile(found: Sequence[Scored]) -> list[dict]:
       lowest first, of those that have pairs: `score`, their mean; `true`,
       percent of those of which it is known, or None; `pairs`, how many.
     """
-    ranked = sorted(found, key=lambda one: (one.score, one.number))
+    ranked = sorted(found, key=lowest)
     ends = [len(ranked) * i // 10 for i in range(11)]
     tenths = [
         ranked[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True) if b > a
@@ -85,7 +107,7 @@ def by_decile(found: Sequence[Scored]) -> list[dict]:
         true = mean([one.true for one in tenth if one.true is not None])
         told.append(
             {
-                "score": mean([one.score for one in tenth]),
+                "score": mean([one.read.score for one in tenth]),
                 "true": None if true is None else 100.0 * true,
                 "pairs": len(tenth),
             }

@@ -110,7 +110,8 @@ class Triangle:
             for i, pair in pairs.items()
         ]
         told = self.reteller.retell(role, asked)
-        again = dict(zip(pairs, told, strict=True))
+        retold = zip(pairs.values(), told, strict=True)
+        found = dict(zip(pairs, retold, strict=True))
         return [
             PairRecord(
                 number=first + i,
@@ -119,7 +120,7 @@ class Triangle:
                 image=image,
                 name=bench.images.names[image],
                 said=said[i].text,
-                **self._told(image, said[i], pairs.get(i), again.get(i)),
+                **self._told(image, said[i], found.get(i)),
             )
             for i, image in enumerate(images)
         ]
@@ -172,12 +173,16 @@ class Triangle:
         self,
         image: int,
         said: Answer,
-        pair: tuple[str, str] | None,
-        again: Retelling | None,
+        found: tuple[tuple[str, str], Retelling] | None,
     ) -> dict:
-        """What the record tells of a pair, if it could be read."""
-        if pair is None:
+        """What the record tells of a pair.
+
+        Args:
+          found: the pair and its retelling; None if it could not be read.
+        """
+        if found is None:
             return {"tokens": said.tokens, **NOT_READ}
+        pair, again = found
         return {
             "tokens": said.tokens + again.tokens,
             "question": pair[0],

@@ -95,7 +95,7 @@ def pair_figures(
         ),
         "pairs": {
             "readable": len(found),
-            "mean_score": mean([r.score for r in found]),
+            "mean_score": mean([r.read.score for r in found]),
             "made_by_type": {t: _count(found, t) for t in types},
             "kept_by_type": {
                 t: _count([r for r in found if r.number in kept], t)

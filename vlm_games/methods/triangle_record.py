@@ -1,22 +1,14 @@
 """A question-answer pair and what became of it, as it lies on disk."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from vlm_games.data import schema
 from vlm_games.data.schema import Record, RecordError
+from vlm_games.methods.shares import Read
 from vlm_games.report.candidates import CandidateView
-
-
-class Read(NamedTuple):
-    """What there is of a pair that could be read; see `PairRecord`."""
-
-    question: str
-    answer: str
-    kind: str
-    score: float
 
 
 @dataclasses.dataclass(frozen=True)
