@@ -173,7 +173,9 @@ class Bench:
         setup = types.SimpleNamespace(
             bench=self.bench,
             base_params=self.base,
-            held_out=None,
+            held_out=types.SimpleNamespace(
+                choices=(), description_tokens=0, guard_games=0
+            ),
             skipped=(),
             digests={},
         )
