@@ -1,6 +1,7 @@
 """What a dry run tells of every method and command, against the real thing."""
 
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -149,9 +150,9 @@ def test_a_comparison_is_told_entry_by_entry():
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    for method in METHODS:
-        assert f"==== {method}, 3 times" in done.stdout
-    assert done.stdout.count("FITS") == 4
+    entries = re.findall(r"^==== (\w+), 3 times", done.stdout, re.M)
+    assert set(METHODS) < set(entries)
+    assert done.stdout.count("FITS") == len(entries)
     assert "1 rounds of main" in done.stdout
 
 
