@@ -3,10 +3,12 @@
 import hashlib
 import json
 import os
+import pathlib
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import types
 
@@ -16,24 +18,69 @@ from program import ROOT
 
 from vlm_games import hosts
 from vlm_games.data.workdir import Workdir, WorkdirError
+from vlm_games.preemption import EXIT_PREEMPTED
+
+TOGETHER = (str(ROOT / "tests/together.py"),)
+WAIT = 1800  # seconds that processes are given, however busy the cores are
 
 
-def start(folder, count: int, *step: str) -> list[subprocess.Popen]:
-    """The processes of a run on loopback."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    return [
-        subprocess.Popen(
-            [sys.executable, ROOT / "tests/together.py", folder]
-            + [str(x) for x in (count, host, port, *step)],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for host in range(count)
-    ]
+class Processes:
+    """A run on loopback. `script`, for Python, is told HOSTS HOST PORT, and
+    what is `behind`."""
+
+    def __init__(self, cache, count: int, script, *behind):
+        self.folder = pathlib.Path(tempfile.mkdtemp(dir=cache.parent))
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            port = found.getsockname()[1]
+        self.found = [
+            self._start(cache, script, count, host, port, *behind)
+            for host in range(count)
+        ]
+
+    def _start(self, cache, script, count, host, *behind):
+        with open(self.folder / str(host), "w") as output:
+            return subprocess.Popen(
+                [sys.executable, *script, *map(str, (count, host, *behind))],
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(ROOT),
+                    "JAX_COMPILATION_CACHE_DIR": str(cache),
+                    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+                },
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def end(self) -> tuple[list[int], list[str], float]:
+        """Exit codes, outputs, and seconds from the first end to the last."""
+        ended, until = [], time.monotonic() + WAIT
+        while len(ended) < len(self.found) and time.monotonic() < until:
+            time.sleep(0.1)
+            codes = [process.poll() for process in self.found]
+            gone = len(codes) - codes.count(None)
+            ended += [time.monotonic()] * (gone - len(ended))
+        for process in self.found:
+            process.kill()
+            process.wait()
+        texts = [
+            (self.folder / str(host)).read_text()
+            for host in range(len(self.found))
+        ]
+        codes = [process.returncode for process in self.found]
+        return codes, texts, ended[-1] - ended[0]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Folder of what was compiled, which all processes share."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+def told(folder, case: str, count: int) -> list[dict]:
+    """What each host tells of a case that it ended."""
+    paths = [folder / f"{case}.{host}.json" for host in range(count)]
+    return [json.loads(path.read_text()) for path in paths]
 
 
 @pytest.fixture(scope="module")
@@ -46,20 +93,14 @@ def alone(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", params=[2, 4])
-def ran(request, tmp_path_factory):
+def ran(request, tmp_path_factory, cache):
     """(hosts, folder, by case what each host tells)."""
-    folder = tmp_path_factory.mktemp("several")
-    for process in start(folder, request.param):
-        output, _ = process.communicate(timeout=900)
-        assert process.returncode == 0, output
-    told = {
-        case: [
-            json.loads((folder / f"{case}.{host}.json").read_text())
-            for host in range(request.param)
-        ]
-        for case in together.CASES
-    }
-    return request.param, folder, told
+    folder, count = tmp_path_factory.mktemp("several"), request.param
+    codes, texts, _ = Processes(
+        cache, count, TOGETHER, folder, ",".join(together.CASES)
+    ).end()
+    assert codes == [0] * count, "\n".join(texts)
+    return count, folder, {c: told(folder, c, count) for c in together.CASES}
 
 
 def assert_close(found: list[dict], expected: list[dict]):
@@ -106,21 +147,70 @@ def test_a_host_reads_the_images_of_its_own_rows(ran, alone):
         assert host["own"]["read"] == whole // count
 
 
+# Who is lost ------------------------------------------------------------------
+
+
 @pytest.mark.slow
-def test_a_killed_host_stops_the_others_and_one_may_go_on(tmp_path, alone):
-    first, last = start(tmp_path, 2, "1")
-    last.communicate(timeout=600)
-    killed = time.time()
-    assert last.returncode == -signal.SIGKILL
-    output, _ = first.communicate(timeout=120)
-    assert first.returncode != 0 and time.time() - killed < 60
-    assert "lost another one" in output or "another task died" in output
-    case = next(iter(together.CASES))
-    folder = tmp_path / case
-    assert list(folder.glob("arms/main/iter_001/training/sft/step_*"))
-    resumed = together.improve(folder, case)
-    assert resumed["own"]["made"] == []
-    assert_close(resumed["metrics"], alone[1][case]["metrics"])
+@pytest.mark.parametrize(
+    ("fault", "left"),
+    [("1:play:1:SIGKILL", []), ("1:train:2:SIGKILL", ["step_2"])],
+)
+def test_a_killed_host_stops_the_others_and_another_number_goes_on(
+    fault, left, cache, tmp_path, alone
+):
+    codes, texts, seconds = Processes(
+        cache, 2, TOGETHER, tmp_path, "uneven", fault
+    ).end()
+    assert codes[1] == -signal.SIGKILL and codes[0] not in (0, None), texts
+    assert seconds < 60
+    assert "lost another one" in texts[0] or "another task died" in texts[0]
+    states = (tmp_path / "uneven").glob("arms/main/iter_001/training/sft/s*")
+    assert [path.name for path in states] == left
+    resumed = together.improve(tmp_path / "uneven", "uneven")
+    assert resumed["own"]["made"] == ([] if left else [1])
+    assert_close(resumed["metrics"], alone[1]["uneven"]["metrics"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "left"),
+    [("1:play:1:SIGTERM", []), ("1:train:1:SIGTERM", ["step_2"])],
+)
+def test_notice_to_one_host_is_notice_to_all(
+    fault, left, cache, tmp_path, alone
+):
+    codes, texts, _ = Processes(
+        cache, 2, TOGETHER, tmp_path, "uneven", fault
+    ).end()
+    assert codes == [EXIT_PREEMPTED] * 2, "\n".join(texts)
+    states = (tmp_path / "uneven").glob("arms/main/iter_001/training/sft/s*")
+    assert [path.name for path in states] == left
+    codes, texts, _ = Processes(cache, 2, TOGETHER, tmp_path, "uneven").end()
+    assert codes == [0, 0], "\n".join(texts)
+    for host in told(tmp_path, "uneven", 2):
+        assert_close(host["metrics"], alone[1]["uneven"]["metrics"])
+
+
+TALK = """
+import sys
+from vlm_games import hosts
+count, host, port = sys.argv[1:]
+hosts.connect(count, f"127.0.0.1:{port}", int(host), 600)
+with hosts.together(lambda: None):
+    first = hosts.first_says("who is first", lambda: "host " + host)
+    print("first:", first, "sum:", hosts.total("numbers", int(host) + 1))
+    if host == "1":
+        raise ValueError("mine alone")
+    hosts.meet("where nobody comes")
+"""
+
+
+def test_an_error_of_one_host_ends_all(cache):
+    codes, texts, seconds = Processes(cache, 2, ("-c", TALK)).end()
+    assert codes == [1, 1] and seconds < 30, "\n".join(texts)
+    assert all("first: host 0 sum: 3" in text for text in texts)
+    assert "ValueError: mine alone" in texts[1]
+    assert "host 0 stops, since host 1 did" in texts[0]
 
 
 # What each does of its own ----------------------------------------------------
@@ -152,48 +242,56 @@ class Store:
     """What processes tell one another, as this one of three sees it."""
 
     def __init__(self, *others: str):
-        self.others = others
+        self.first, self.last = others
+        self.looks = 0
 
     def key_value_set(self, key, text):
         assert key.endswith("/1")
         self.mine = text
 
-    def wait_at_barrier(self, key, timeout):
-        pass
-
-    def key_value_try_get(self, key):
-        return (self.others[0], self.mine, self.others[1])[int(key[-1])]
+    def key_value_dir_get(self, folder):
+        self.looks += 1
+        found = [(f"{folder}/1", self.mine), (f"{folder}/0", self.first)]
+        late = [(f"{folder}/2", self.last)]  # it comes after the others
+        return found + late * (self.looks > 1)
 
 
 @pytest.fixture
-def told(as_host, monkeypatch):
+def others(as_host, monkeypatch):
     """Makes this process host 1 of three, the others of which tell this."""
 
-    def tell(*others):
+    def tell(*words):
         as_host(1, 3)
-        store = Store(*map(json.dumps, others))
+        store = Store(*map(json.dumps, words))
         state = types.SimpleNamespace(client=store)
         monkeypatch.setattr(hosts.distributed, "global_state", state)
 
     return tell
 
 
-def test_host_0_is_believed_and_numbers_are_summed(told):
-    told(["there", True], ["there", False])
-    assert hosts.first_says("there", False) is True
-    told(["tokens", 5], ["tokens", 1 << 40])
+def test_host_0_is_believed_and_it_alone_looks(others):
+    others(["there", True], ["there", None])
+    assert hosts.first_says("there", lambda: pytest.fail("looked")) is True
+
+
+def test_numbers_are_summed_and_one_that_has_it_is_enough(others):
+    others(["tokens", 5], ["tokens", 1 << 40])
     assert hosts.total("tokens", 7) == 12 + (1 << 40)
+    others(["notice", False], ["notice", True])
+    assert hosts.any_has("notice", False)
+    others(["notice", False], ["notice", False])
+    assert not hosts.any_has("notice", False)
 
 
-def test_hosts_with_other_values_are_named(told):
+def test_hosts_with_other_values_are_named(others):
     mine = hashlib.sha256(b"[1, 2]").hexdigest()
-    told(["examples", mine], ["examples", "another"])
+    others(["examples", mine], ["examples", "another"])
     with pytest.raises(hosts.HostsError, match=r"examples: hosts \[2\] have"):
         hosts.agree("examples", [1, 2])
 
 
-def test_hosts_that_come_to_other_places_do_not_wait_for_ever(told):
-    told(["played", None], ["measured", None])
+def test_hosts_that_come_to_other_places_do_not_wait_for_ever(others):
+    others(["played", None], ["measured", None])
     with pytest.raises(
         hosts.HostsError, match="'played', host 2 to 'measured'"
     ):

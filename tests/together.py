@@ -1,12 +1,12 @@
 """A process of a small run of several hosts.
 
-python tests/together.py FOLDER HOSTS HOST PORT [STEP]
+python tests/together.py HOSTS HOST PORT FOLDER CASE,... [FAULT]
 
 The loop, the files, the checkpoints and the training step are the program's
 own; the model is the tiny one of conftest.py, and the games are made up. Runs
-all CASES, one after the other, and leaves in FOLDER/<case>.<host>.json what it
-did of its own. With STEP, the last host kills itself when it has made so many
-steps.
+the cases, one after the other, and leaves in FOLDER/<case>.<host>.json what it
+did of its own. With a FAULT, such as 1:train:2:SIGKILL, host 1 sends itself the
+signal when step 2 of the training is told.
 """
 
 import json
@@ -30,9 +30,12 @@ from vlm_games.data.workdir import Workdir
 from vlm_games.methods import registry
 from vlm_games.methods.method import MAIN, Selection, Stage
 from vlm_games.models.mesh import make_mesh, place, play_mesh
+from vlm_games.preemption import Notice
 from vlm_games.workbench import Run
 
 DEVICES, STEPS, IMAGES = 4, 3, 64
+# Seconds. Where nobody is to be lost, none is given up, however busy the cores.
+PATIENT = 600
 # Shards of games, and those of which no game is kept.
 CASES = {"uneven": (3, ()), "unkept": (5, (1,)), "few": (1, ())}
 
@@ -123,7 +126,9 @@ def game(number: int, kept: bool) -> GameRecord:
     )
 
 
-def improve(workdir, case: str, progress=lambda *told: None) -> dict:
+def improve(
+    workdir, case: str, progress=lambda *told: None, notice=None
+) -> dict:
     """Runs or resumes a case on DEVICES: metrics, and what this host did."""
     registry.METHODS["made"] = Made
     self_improve.measure = lambda params, **_: {
@@ -153,34 +158,41 @@ def improve(workdir, case: str, progress=lambda *told: None) -> dict:
     setup = types.SimpleNamespace(
         bench=bench,
         base_params=place(playing, lively_params(model)),
-        held_out=None,
+        held_out=types.SimpleNamespace(
+            choices=(), description_tokens=0, guard_games=0
+        ),
         skipped=(),
         digests={},
     )
-    run = Run(c, setup, Workdir(workdir), progress)
+    run = Run(c, setup, Workdir(workdir), progress, notice or Notice())
     run.workdir.claim({"case": case})
     (rows,) = self_improve.self_improve(run).values()
-    run.workdir._lock.close()
+    if hosts.is_first():
+        run.workdir._lock.close()
     for metrics in rows:
         del metrics["seconds"], metrics["phase_seconds"]
     own = {"made": bench.made, "read": len(bench.images.read)}
     return {"metrics": rows, "own": own}
 
 
-def main(folder, count, host, port, step=None):
+def main(count, host, port, folder, cases, fault=None):
     jax.config.update("jax_disable_most_optimizations", True)
     jax.config.update("jax_num_cpu_devices", DEVICES // int(count))
-    hosts.connect(count, f"127.0.0.1:{port}", int(host))
+    heartbeat = hosts.HEARTBEAT if fault else PATIENT
+    hosts.connect(count, f"127.0.0.1:{port}", int(host), heartbeat)
+    notice = Notice()
+    notice.listen()
 
     def progress(what, done, of):
-        last = hosts.index() == hosts.count() - 1
-        if last and what.endswith("train") and step == str(done):
-            os.kill(os.getpid(), signal.SIGKILL)
+        place = f"{host}:{what.split()[-1]}:{done}:"
+        if fault and fault.startswith(place):
+            number = signal.Signals[fault.removeprefix(place)]
+            os.kill(os.getpid(), number)
 
     folder = pathlib.Path(folder)
-    with hosts.errors_told():
-        for case in CASES:
-            found = improve(folder / case, case, progress)
+    with hosts.together(notice.take):
+        for case in cases.split(","):
+            found = improve(folder / case, case, progress, notice)
             text = json.dumps(found)
             (folder / f"{case}.{host}.json").write_text(text)
         hosts.meet("the end")

@@ -2,8 +2,9 @@
 
 All run the same program on the same config. What each does of its own is
 decided by its number; what they exchange goes through the workdir, or is summed
-while they train. They wait for one another in `meet`. Of a run of a single
-process nothing here waits or asks.
+while they train. They wait for one another in `meet` and its like, and leave
+together: see `together`. Of a run of a single process nothing here waits, asks
+or is started.
 """
 
 import contextlib
@@ -12,7 +13,10 @@ import itertools
 import json
 import os
 import sys
+import threading
+import time
 import traceback
+from collections.abc import Callable, Iterator
 
 import jax
 from absl import logging
@@ -21,11 +25,14 @@ from absl import logging
 # their devices, which may be busy, or late by more than Gloo waits.
 from jax._src import distributed
 
-# Seconds without a sign of life until a process counts as dead.
-HEARTBEAT = 30
-# A meeting may wait for a whole measure: who dies meanwhile is found by its
-# heartbeat, not by this.
-PATIENCE_MS = 7 * 24 * 3600 * 1000
+# Seconds without a sign of life until a process counts as dead. Twice in this
+# time one is sent; it takes several turns of threads in two processes, which
+# may be seconds each where cores are busy with something else.
+HEARTBEAT = 45
+ROOM = "vlm_games"  # of the keys that are ours in JAX's store
+NOTICE, STOPPED, PARTED = "notice", "stopped", "parted"  # words on the board
+LINGER = 10.0  # seconds that host 0 stays for the others to hear of its end
+LISTEN = 0.5  # seconds between two looks at the board
 
 _meetings = itertools.count()
 
@@ -34,7 +41,12 @@ class HostsError(RuntimeError):
     """The processes cannot begin or go on together; the message says why."""
 
 
-def connect(hosts: str, coordinator: str | None, host: int | None) -> None:
+def connect(
+    hosts: str,
+    coordinator: str | None,
+    host: int | None,
+    heartbeat: int = HEARTBEAT,
+) -> None:
     """Joins the processes of a run; before anything asks for a device.
 
     Args:
@@ -42,6 +54,7 @@ def connect(hosts: str, coordinator: str | None, host: int | None) -> None:
         each its number (Cloud TPU, Slurm, Kubernetes); else how many there are.
       coordinator: "address:port" of process 0, if `hosts` is a number.
       host: the number of this one, from 0.
+      heartbeat: seconds without a sign of life until one counts as dead.
 
     Raises:
       ValueError: a flag is missing or out of range.
@@ -55,11 +68,7 @@ def connect(hosts: str, coordinator: str | None, host: int | None) -> None:
     # It would take SIGTERM for itself, and the program would not hear of it.
     jax.config.update("jax_enable_preemption_service", False)
     try:
-        jax.distributed.initialize(
-            **given,
-            heartbeat_timeout_seconds=HEARTBEAT,
-            shutdown_timeout_seconds=HEARTBEAT,
-        )
+        jax.distributed.initialize(**given, heartbeat_timeout_seconds=heartbeat)
     except (RuntimeError, ValueError) as error:
         raise HostsError(
             f"--hosts={hosts}: the processes did not find one another "
@@ -103,6 +112,14 @@ def is_first() -> bool:
     return index() == 0
 
 
+def share(items) -> list:
+    """This process's part of `items`, which all have alike."""
+    return list(items)[index() :: count()]
+
+
+# Meetings: all come to each, in the same order --------------------------------
+
+
 def meet(what: str) -> None:
     """Waits until all processes have come here.
 
@@ -111,17 +128,20 @@ def meet(what: str) -> None:
     _tell(what, None)
 
 
-def first_says(what: str, value):
-    """The value that host 0 has; anything that JSON holds.
+def first_says(what: str, look: Callable):
+    """What `look` gives on host 0, to all; it is called there alone.
 
     What lies on disk is for host 0 to say: who looks later may see more.
+
+    Args:
+      look: () -> anything that JSON holds.
     """
-    return _tell(what, value)[0]
+    return _tell(what, look() if is_first() else None)[0]
 
 
-def share(items) -> list:
-    """This process's part of `items`, which all have alike."""
-    return list(items)[index() :: count()]
+def any_has(what: str, yes: bool) -> bool:
+    """Whether it is so with any process."""
+    return any(_tell(what, yes))
 
 
 def total(what: str, number: int) -> int:
@@ -153,49 +173,141 @@ def agree(what: str, value) -> None:
 def _tell(what: str, value) -> list:
     """What every process tells, by its number; all of them come here.
 
+    It looks again and again, and not once for long: between two looks Python
+    hears signals.
+
     Raises:
       HostsError: another one has come elsewhere.
     """
     if count() == 1:
         return [value]
     client = distributed.global_state.client
-    key = f"vlm_games/{next(_meetings)}"  # all count the same meetings
-    client.key_value_set(f"{key}/{index()}", json.dumps([what, value]))
-    client.wait_at_barrier(key, PATIENCE_MS)
-    found = [
-        json.loads(client.key_value_try_get(f"{key}/{host}"))
-        for host in range(count())
-    ]
-    for host, (other, _) in enumerate(found):
+    number = next(_meetings)  # all count the same meetings
+    mine = f"{ROOM}/{number}/{index()}"
+    client.key_value_set(mine, json.dumps([what, value]))
+    pause = 0.001
+    while len(found := client.key_value_dir_get(f"{ROOM}/{number}")) < count():
+        time.sleep(pause)
+        pause = min(2 * pause, LISTEN)
+    if is_first() and number:  # who is here has read all of the last one
+        client.key_value_delete(f"{ROOM}/{number - 1}")
+    told = {_host(key): json.loads(text) for key, text in found}
+    for host, (other, _) in sorted(told.items()):
         if other != what:
             raise HostsError(
                 f"Host {index()} has come to {what!r}, host {host} to "
                 f"{other!r}: they see other files, or run other programs."
             )
-    return [told for _, told in found]
+    return [told[host][1] for host in range(count())]
+
+
+def _host(key: str) -> int:
+    return int(key.rpartition("/")[2])
+
+
+# The board: whoever has a word for all puts it there --------------------------
+
+
+def post(word: str) -> None:
+    """Puts a word on the board; alone, or before `connect`, nothing is done."""
+    state = distributed.global_state
+    if state.client is not None:
+        key = f"{ROOM}/{word}/{state.process_id}"
+        state.client.key_value_set(key, "", allow_overwrite=True)
+
+
+def posted(word: str) -> list[int]:
+    """Numbers of the processes that posted a word."""
+    client = distributed.global_state.client
+    return sorted(
+        _host(k) for k, _ in client.key_value_dir_get(f"{ROOM}/{word}")
+    )
+
+
+def leave(status: int) -> None:
+    """Ends this process at once, and not without the others.
+
+    A usual exit would wait for those that do not come. Host 0 holds what is
+    told: it stays until all have left, or a few seconds.
+    """
+    state, until = distributed.global_state, time.monotonic() + LINGER
+    if state.client is not None:
+        with contextlib.suppress(jax.errors.JaxRuntimeError):
+            post(PARTED)
+            while (
+                state.process_id == 0
+                and len(posted(PARTED)) < state.num_processes
+                and time.monotonic() < until
+            ):
+                time.sleep(0.1)
+    os._exit(status)
 
 
 @contextlib.contextmanager
-def errors_told():
-    """Of several processes ends this one at once on an error, and says why.
+def together(noticed: Callable[[], None]) -> Iterator[None]:
+    """Within, of several processes none goes on without the others.
 
-    Otherwise it would wait at its exit for the others, and they for it.
+    One that meets an error says so and ends at once, and so do the others as
+    soon as they hear of it.
+
+    Args:
+      noticed: called when one has posted NOTICE, from another thread.
     """
+    if count() == 1:
+        yield
+        return
+    over = threading.Event()
+    threading.Thread(target=_listen, args=(over, noticed), daemon=True).start()
     try:
         yield
     except BaseException as error:
-        if count() == 1:
-            raise
-        if isinstance(error, SystemExit):
-            told = error.code
-        elif isinstance(error, jax.errors.JaxRuntimeError):
-            told = (
-                f"vlm_games: host {index()} stops, since it lost another one "
-                f"({str(error).splitlines()[0]}). Look at the messages of the "
-                "others; start all again, and the run goes on where it was."
+        _stop(error, noticed)
+    finally:
+        over.set()
+
+
+def _listen(over: threading.Event, noticed: Callable[[], None]) -> None:
+    """Looks at the board until it is `over`."""
+    heard = False
+    while not over.wait(LISTEN):
+        try:
+            stopped, given = posted(STOPPED), posted(NOTICE)
+        except jax.errors.JaxRuntimeError:
+            return  # host 0 is gone, of which JAX's runtime tells
+        if stopped:
+            _say(
+                f"vlm_games: host {index()} stops, since host {stopped[0]} "
+                "did; see what that one said."
             )
-        else:
-            told = traceback.format_exc()
-        print(told, file=sys.stderr, flush=True)
-        sys.stdout.flush()
-        os._exit(1)
+            leave(1)
+        if given and not heard:
+            heard = True
+            noticed()
+
+
+def _stop(error: BaseException, noticed: Callable[[], None]) -> None:
+    """Ends this process, one of several, on an error."""
+    status: str | int | None = 1
+    if isinstance(error, SystemExit):
+        status = error.code
+        told = status if isinstance(status, str) else ""
+    elif isinstance(error, jax.errors.JaxRuntimeError):
+        with contextlib.suppress(jax.errors.JaxRuntimeError):
+            if posted(NOTICE):
+                noticed()
+        told = (
+            f"vlm_games: host {index()} stops, since it lost another one "
+            f"({str(error).splitlines()[0]}). Look at the messages of the "
+            "others; start all again, and the run goes on where it was."
+        )
+    else:
+        told = traceback.format_exc()
+    _say(told)
+    with contextlib.suppress(jax.errors.JaxRuntimeError):
+        post(STOPPED)
+    leave(status if isinstance(status, int) else 1)
+
+
+def _say(told: str) -> None:
+    print(told, file=sys.stderr, flush=True)
+    sys.stdout.flush()

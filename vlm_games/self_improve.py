@@ -12,12 +12,14 @@ What a resume takes first, for each iteration of each arm in order:
 
 import contextlib
 import dataclasses
+import itertools
 import time
 from collections.abc import Sequence
 
 from vlm_games import hosts
 from vlm_games.data.workdir import WorkdirError
-from vlm_games.evaluation.measure import measure
+from vlm_games.evaluation.measure import count_parts, measure
+from vlm_games.evaluation.speaker import Speaker
 from vlm_games.fine_tune import Course, fine_tune, stage_figures, tidy
 from vlm_games.methods.method import MAIN, Method, Selection
 from vlm_games.methods.registry import METHODS, arms_of
@@ -54,11 +56,11 @@ def self_improve(run: Run) -> dict[str, list[dict]]:
         for iteration in range(run.config.iterations + 1):
             if iteration == 0 and arm != MAIN:
                 continue
-            done = run.workdir.metrics(arm, iteration) is not None
-            if hosts.first_says(f"{arm} {iteration}: done", done):
-                metrics = run.workdir.metrics(arm, iteration)
-            else:
+            metrics = find_metrics(run, arm, iteration)
+            if metrics is None:
                 metrics = run_iteration(run, shared, arm, iteration, params)
+            elif iteration:
+                mend(run, shared, arm, iteration, params)
             results[arm].append(metrics)
             if iteration:
                 path = run.workdir.iteration(arm, iteration) / "checkpoint"
@@ -84,9 +86,15 @@ def run_iteration(
         figures = candidate_figures(shared.method, records, chosen)
         with watch.phase("train"):
             params = learn(run, shared, arm, iteration, params, chosen)
+        trained = stage_figures(run, arm, iteration)
+        if trained is None:
+            raise RuntimeError(
+                f"{arm} {iteration}: the figures.json of a stage was torn "
+                "since it trained; start the run again to mend it."
+            )
+        trained["generated_tokens"] += figures["generated_tokens"]
+        figures |= trained
     if hosts.is_first():
-        if iteration:
-            figures |= stage_figures(run, arm, iteration)
         with watch.phase("evaluate"):
             measured = take_measure(run, shared, arm, iteration, params)
         metrics = {
@@ -97,28 +105,61 @@ def run_iteration(
             "phase_seconds": watch.seconds,
         }
         run.workdir.write_metrics(arm, iteration, metrics)
-    hosts.meet(f"{arm} {iteration}: measured")
-    return run.workdir.metrics(arm, iteration)
+    return find_metrics(run, arm, iteration)
+
+
+def find_metrics(run: Run, arm: str, iteration: int) -> dict | None:
+    """Those of a finished iteration; all hosts ask together."""
+    return hosts.first_says(
+        f"{arm} {iteration}: metrics",
+        lambda: run.workdir.metrics(arm, iteration),
+    )
 
 
 def take_measure(
     run: Run, shared: Learner, arm: str, iteration: int, params
 ) -> dict:
     """What metrics.json says of the model."""
-    run.progress(f"{arm} {iteration}: measure", 0, 1)
-    bench = run.bench
+    bench, guards = run.bench, arm == MAIN
+    done, parts = itertools.count(), count_parts(run.setup.held_out, guards)
+
+    def part_done():
+        run.progress(f"{arm} {iteration}: measure", next(done), parts)
+
+    part_done()  # none yet
     return measure(
-        engine=bench.engine,
+        speaker=Speaker(
+            bench.engine,
+            bench.tokenizer,
+            bench.prompts,
+            bench.instructions,
+            run.config.eval.rows,
+        ),
         scorer=bench.scorer,
-        tokenizer=bench.tokenizer,
-        prompts=bench.prompts,
-        instructions=bench.instructions,
         table=bench.table,
         params=params,
         base_params=shared.base,
         held_out=run.setup.held_out,
-        guards=arm == MAIN,
+        guards=guards,
+        part_done=part_done,
     )
+
+
+def mend(run: Run, shared: Learner, arm: str, iteration: int, params) -> None:
+    """Makes again what a finished iteration has lost, by what it still has."""
+    path = run.workdir.iteration(arm, iteration) / "checkpoint"
+    whole = checkpoint.find(path)
+    torn = hosts.first_says(
+        f"{arm} {iteration}: torn",
+        lambda: run.workdir.has_torn_shard(arm, iteration),
+    )
+    if whole and not torn:
+        return
+    records = play(run, shared, arm, iteration, params)
+    if not whole:
+        chosen = select(run, shared.method, arm, iteration, records)
+        learn(run, shared, arm, iteration, params, chosen)
+    tidy(run, arm, iteration)
 
 
 class Stopwatch:
@@ -160,7 +201,9 @@ def play(run: Run, shared: Learner, arm: str, iteration: int, params) -> list:
 class Maker:
     """Makes the candidates of one iteration that are not on disk."""
 
-    def __init__(self, run: Run, shared: Learner, arm, iteration, params):
+    def __init__(
+        self, run: Run, shared: Learner, arm: str, iteration: int, params
+    ):
         self._run, self._shared, self._params = run, shared, params
         self._arm, self._iteration = arm, iteration
         self._owner = MAIN if iteration == 1 else arm
@@ -168,11 +211,16 @@ class Maker:
 
     def make(self, shards: Sequence[int]) -> list[list]:
         """Records of each shard: each host makes its share of the missing."""
-        found = {shard: self._read(shard) for shard in shards}
-        missing = hosts.first_says(
-            f"{self._arm} {self._iteration}: missing",
-            [shard for shard, records in found.items() if records is None],
-        )
+        found: dict[int, list | None] = {}
+
+        def look() -> list[int]:
+            found.update({shard: self._read(shard) for shard in shards})
+            return [
+                shard for shard, records in found.items() if records is None
+            ]
+
+        name = f"{self._arm} {self._iteration}"
+        missing = hosts.first_says(f"{name}: missing", look)
         if missing and self._player is None:
             self._player = warm_up(
                 self._run,
@@ -183,12 +231,10 @@ class Maker:
             )
         for shard in hosts.share(missing):
             self._write(shard)
-        hosts.meet(f"{self._arm} {self._iteration}: played")
+        hosts.meet(f"{name}: played")
         return [
-            self._read_made(shard)
-            if records is None or shard in missing
-            else records
-            for shard, records in found.items()
+            self._read_made(shard) if found.get(shard) is None else found[shard]
+            for shard in shards
         ]
 
     def _read(self, shard: int) -> list | None:
@@ -223,14 +269,16 @@ def warm_up(run: Run, shared: Learner, arm: str, iteration: int, params):
     """Params of the model that makes the candidates."""
     stages = shared.method.warm_up(arm, iteration)
     course = Course(arm, iteration, "warm_up")
-    return fine_tune(run, shared.trainer, course, params, stages)
+    with run.notice.held():
+        return fine_tune(run, shared.trainer, course, params, stages)
 
 
 def select(run: Run, method, arm: str, iteration: int, records) -> Selection:
     """What the arm learns from; a control takes as much as main took."""
     budget = None
     if arm != MAIN:
-        budget = run.workdir.metrics(MAIN, iteration)["budget"]
+        main = find_metrics(run, MAIN, iteration) or {}
+        budget = main["budget"]
     return method.select(records, arm, iteration, budget)
 
 
@@ -249,11 +297,14 @@ def learn(run: Run, shared: Learner, arm: str, iteration: int, params, chosen):
     """Params after fine-tuning, from the checkpoint if there is one."""
     folder = run.workdir.iteration(arm, iteration)
     course, done = Course(arm, iteration, "training"), folder / "checkpoint"
-    if checkpoint.exists(done):
+    if checkpoint.find(done) and stage_figures(run, arm, iteration) is not None:
         params = run.load_params(done)
     else:
         start = shared.base if run.config.train.start == "base" else params
-        params = fine_tune(run, shared.trainer, course, start, chosen.stages)
-        run.save_params(done, params)
+        with run.notice.held():
+            params = fine_tune(
+                run, shared.trainer, course, start, chosen.stages
+            )
+            run.save_params(done, params)
     tidy(run, arm, iteration)
     return params

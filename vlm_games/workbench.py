@@ -7,10 +7,12 @@ import pathlib
 from collections.abc import Callable
 
 import jax
+import ml_collections
 import numpy as np
+from ml_collections import ConfigDict
 
 from vlm_games import choices, hosts
-from vlm_games.base_model import load_base
+from vlm_games.base_model import find_model, load_base
 from vlm_games.data.images import FolderSource, ImageSource, RenderedSource
 from vlm_games.data.tfds_source import TfdsSource
 from vlm_games.data.workdir import Workdir
@@ -19,6 +21,7 @@ from vlm_games.games.play import Table
 from vlm_games.games.protocol import GameSettings
 from vlm_games.methods.method import Workbench
 from vlm_games.models.mesh import abstract, make_mesh, place, play_mesh
+from vlm_games.preemption import Notice
 from vlm_games.sampling.engine import Engine
 from vlm_games.sampling.scoring import Scorer
 from vlm_games.training import checkpoint
@@ -74,15 +77,17 @@ class Run:
     Attributes:
       config: ConfigDict. setup: model and images. workdir: where it writes.
       progress: told how far the work is.
+      notice: whether the machine is wanted back.
     """
 
-    config: object
+    config: ConfigDict
     setup: Setup
     workdir: Workdir
     progress: Progress
+    notice: Notice = dataclasses.field(default_factory=Notice)
 
     @property
-    def bench(self):
+    def bench(self) -> Workbench:
         return self.setup.bench
 
     def save_params(self, path: pathlib.Path, params) -> None:
@@ -105,6 +110,54 @@ class Run:
             return
         with jax.profiler.trace(self.workdir.root / "profile" / step):
             yield jax.block_until_ready
+
+
+def config_of(workdir: Workdir) -> ml_collections.ConfigDict:
+    """The config that a run was started with.
+
+    Raises:
+      FileNotFoundError: there is no run.
+    """
+
+    def as_given(value):
+        if isinstance(value, dict):
+            return {name: as_given(v) for name, v in value.items()}
+        return tuple(value) if isinstance(value, list) else value
+
+    fields = workdir.config()
+    fields.pop("digests", None)
+    return ml_collections.ConfigDict(as_given(fields))
+
+
+def find_iteration(workdir, arm: str, iteration: int | None) -> pathlib.Path:
+    """Folder of a finished iteration.
+
+    Raises:
+      FileNotFoundError: the run has none such.
+    """
+    found = sorted(pathlib.Path(workdir).glob(f"arms/{arm}/iter_*/checkpoint"))
+    done = [path.parent for path in found if checkpoint.exists(path)]
+    if iteration is not None:
+        done = [path for path in done if path.name == f"iter_{iteration:03d}"]
+    if not done:
+        number = "" if iteration is None else f" {iteration}"
+        raise FileNotFoundError(
+            f"{workdir} holds no finished iteration{number} of arm {arm!r}: "
+            f"{_finished(workdir)} Take one with --arm and --iteration, or let "
+            "the run go on."
+        )
+    return done[-1]
+
+
+def _finished(workdir) -> str:
+    """The arms that have finished iterations, in words."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(pathlib.Path(workdir).glob("arms/*/iter_*/checkpoint")):
+        if checkpoint.exists(path):
+            number = path.parent.name.removeprefix("iter_")
+            found.setdefault(path.parents[1].name, []).append(str(int(number)))
+    said = [f"{arm} has {', '.join(done)}" for arm, done in found.items()]
+    return f"{'; '.join(said) or 'there is none'}."
 
 
 def build(config) -> Setup:
@@ -175,11 +228,21 @@ def settings_here(play) -> GameSettings:
     if play.slots % hosts.count():
         raise ValueError(
             f"config.play.slots={play.slots} games at once do not split over "
-            f"{hosts.count()} hosts."
+            f"{hosts.count()} hosts: take a multiple of their number."
         )
     settings = GameSettings(**play)
     slots = settings.slots // hosts.count()
     return dataclasses.replace(settings, slots=slots)
+
+
+def open_images(config) -> ImageSource:
+    """The images that a run plays on, at its model's size; loads no weights.
+
+    Raises:
+      FileNotFoundError, ValueError: saying which field is at fault.
+    """
+    model = find_model(config.base, config.image_size)
+    return _images(config, model.vision.image_size)[0]
 
 
 def _images(config, size: int):

@@ -20,13 +20,11 @@ scan = scanning.scan
 
 
 class ImageSource(Protocol):
-    """What a game needs of its images.
+    """What a game needs of its images."""
 
-    Attributes:
-      names: one per image, unique and stable between runs.
-    """
-
-    names: Sequence[str]
+    @property
+    def names(self) -> Sequence[str]:
+        """One per image, unique and stable between runs."""
 
     def __len__(self) -> int:
         """Number of images."""
@@ -133,5 +131,5 @@ class RenderedSource:
         """Of names and pixels, so that a changed renderer changes it."""
         state = hashlib.sha256(f"rendered {self.images.shape}\n".encode())
         state.update("\n".join(self.names).encode())
-        state.update(self.images)
+        state.update(np.ascontiguousarray(self.images).data)
         return state.hexdigest()

@@ -62,7 +62,8 @@ def draw_sets(
         "frames": `size` images that follow each other in one episode.
       count: number of games.
       size: images per game, at least 2.
-      seed, iteration: non-negative; with the game's number, they fix its set.
+      seed: non-negative; with iteration and game it fixes the set.
+      iteration: non-negative.
       total: number n of images in the source.
       first: number of the first game.
       embeddings: [n, D] of any length, for "similar". Finite, no row zero.

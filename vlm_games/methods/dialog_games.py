@@ -10,18 +10,27 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from vlm_games.data.augment import AugmentConfig, augment
-from vlm_games.data.records import OUTCOMES, GameRecord, Turn
+from vlm_games.data.images import ImageSource
+from vlm_games.data.records import OUTCOMES, GameRecord
 from vlm_games.games import filters, listener
-from vlm_games.games.image_sets import draw_sets, exact_duplicates
+from vlm_games.games.image_sets import (
+    ImageSet,
+    draw_sets,
+    exact_duplicates,
+)
 from vlm_games.games.play import Role
 from vlm_games.games.protocol import GameSpec, PlayedGame
 from vlm_games.games.questionnaire import play_list
-from vlm_games.methods import choose
+from vlm_games.methods import choose, copies, corrupt, estimates
+from vlm_games.methods.estimates import Estimate, Sizes
+from vlm_games.methods.game_records import game_record
 from vlm_games.methods.method import (
     REPLAY_ONLY,
     Selection,
@@ -29,6 +38,7 @@ from vlm_games.methods.method import (
     Workbench,
     fold,
 )
+from vlm_games.methods.retell import Pair, Reteller
 from vlm_games.report.gallery import GameView
 
 _view = jax.jit(augment, static_argnums=2)
@@ -41,26 +51,36 @@ class Prepared:
     Attributes:
       describer, guesser: image tokens [images * T, D] of the two roles.
       judges: of the independent views; empty if no filter asks for them.
-      groups: what `draw_sets` needs to know of the images, by its names.
+      images: what they count: the unlabelled images, and corrupted copies.
+      sets: of all games.
     """
 
     describer: jax.Array
     guesser: jax.Array
     judges: tuple[jax.Array, ...]
-    groups: Mapping[str, np.ndarray]
+    images: ImageSource
+    sets: Sequence[ImageSet]
 
 
 class DialogGames:
     """The method; see `methods.method.Method`."""
 
     record = GameRecord
-    arms = choose.ARMS
+    arms: tuple[str, ...] = choose.ARMS
     standard = "unfiltered"
-    idle = (REPLAY_ONLY,)
+    idle: tuple[str, ...] = (REPLAY_ONLY,)
 
     def __init__(self, bench: Workbench):
         self.bench = bench
-        self.config = bench.config.game
+        self.config = c = bench.config.game
+        self.reteller = Reteller(bench) if c.consistent else None
+        if c.corrupted:
+            side = bench.model.vision.image_size
+            corrupt.check_low_side(bench.config.stic.low_side, side)
+
+    @staticmethod
+    def estimate(sizes: Sizes) -> Estimate:
+        return estimates.dialog_games(sizes)
 
     def shards(self) -> int:
         return -(-self.config.games // self.config.shard)
@@ -69,51 +89,57 @@ class DialogGames:
         return ()
 
     def prepare(self, params, iteration: int) -> Prepared:
-        """Encodes every image once per view."""
+        """Draws all games; encodes every image once per view."""
         c, images = self.config, self.bench.images
         pixels = np.stack([images[i] for i in range(len(images))])
         plain = self._encode(params, pixels, iteration, 0, 0.0)
-        describer = plain
-        if c.describer_view:
-            describer = self._encode(
-                params, pixels, iteration, 1, c.describer_view
-            )
-        judges = tuple(
-            self._encode(params, pixels, iteration, 2 + i, c.judge_view)
-            for i in range(c.judges)
+        sets, images = copies.put_copies(
+            self._draw_sets(pixels, plain, iteration), self.bench, iteration
         )
-        groups = image_groups(images.names, pixels)
-        if c.sets == "similar":
+        if isinstance(images, copies.WithCopies):
+            spoilt = self._encode(params, images.pixels, iteration, 0, 0.0)
+            plain = jax.device_put(
+                jnp.concatenate([plain, spoilt]), plain.sharding
+            )
+            pixels = np.concatenate([pixels, images.pixels])
+        describer, *judges = (
+            self._encode(params, pixels, iteration, view, strength)
+            if strength
+            else plain
+            for view, strength in views(c).values()
+        )
+        return Prepared(describer, plain, tuple(judges), images, sets)
+
+    def _draw_sets(self, pixels, plain, iteration: int) -> list[ImageSet]:
+        """The images of all games of an iteration, all of the source."""
+        groups = image_groups(self.bench.images.names, pixels)
+        embeddings = None
+        if self.config.sets == "similar":
             n = self.bench.model.tokens_per_image
             features = np.asarray(plain, np.float64)
             features = features.reshape(len(pixels), n, -1).mean(axis=1)
-            groups["embeddings"] = features - features.mean(axis=0)
-        return Prepared(describer, plain, judges, groups)
+            embeddings = features - features.mean(axis=0)
+        return draw_sets(
+            kind=self.config.sets,
+            count=self.config.games,
+            size=self.config.images,
+            seed=self.bench.config.seed,
+            iteration=iteration,
+            total=len(pixels),
+            embeddings=embeddings,
+            **groups,
+        )
 
     def _encode(self, params, pixels, iteration, view: int, strength: float):
         """Image tokens of all images under one random view each."""
-        if strength:
-            key = fold(self.bench.config.seed, iteration, view)
-            config = AugmentConfig(strength=strength)
-            pixels = np.asarray(_view(key, pixels, config))
-        return self.bench.engine.encode(params, pixels)
+        seed = (self.bench.config.seed, iteration, view)
+        return self.bench.engine.encode(params, seen(pixels, seed, strength))
 
     def candidates(
         self, params, prepared: Prepared, iteration: int, shard: int
     ) -> list[GameRecord]:
         first = shard * self.config.shard
-        last = min(first + self.config.shard, self.config.games)
-        drawn = draw_sets(
-            kind=self.config.sets,
-            count=last - first,
-            first=first,
-            size=self.config.images,
-            seed=self.bench.config.seed,
-            iteration=iteration,
-            total=len(self.bench.images),
-            **prepared.groups,
-        )
-        sets = dict(enumerate(drawn, start=first))
+        sets = prepared.sets[first : first + self.config.shard]
         specs = [
             GameSpec(
                 g,
@@ -121,15 +147,35 @@ class DialogGames:
                 found.target,
                 asks_all=choose.asks_all(g, self.config.asks_all),
             )
-            for g, found in sets.items()
+            for g, found in enumerate(sets, start=first)
         ]
         seed = (self.bench.config.seed, iteration)
-        games = self._play(params, prepared, specs, seed)
+        games = self.play_games(params, prepared, specs, seed)
         evidence = self._gather(params, prepared, games, seed)
-        return [self._record(e, judged, iteration) for e, judged in evidence]
+        games = [e.game for e, _ in evidence]
+        retold = self._retell(params, prepared, games, seed)
+        return [
+            game_record(
+                self.bench, prepared.images, iteration, found, judged, again
+            )
+            for (found, judged), again in zip(evidence, retold, strict=True)
+        ]
 
-    def _play(self, params, prepared, specs, seed) -> list[PlayedGame]:
-        """The games as played, in order of their numbers."""
+    def play_games(
+        self,
+        params,
+        prepared: Prepared,
+        specs: Sequence[GameSpec],
+        seed: tuple[int, int],
+    ) -> list[PlayedGame]:
+        """The games as played, in order of their numbers.
+
+        A game with rules of its own is a subclass that plays otherwise here
+        (docs/howto/new-game.md); all that comes after is the same.
+
+        Args:
+          specs: what is to be played. seed: (seed, iteration), of all draws.
+        """
         table = self.bench.table
         guesser = Role(params, prepared.guesser)
         describer = Role(params, prepared.describer)
@@ -205,46 +251,29 @@ class DialogGames:
                 outcomes[where[found.spec.game]].append(found.success)
         return [tuple(found) for found in outcomes]
 
-    def _record(
-        self, evidence: filters.Evidence, judged: np.ndarray, iteration: int
-    ) -> GameRecord:
-        """The game as it goes to disk."""
-        game, bench = evidence.game, self.bench
-        spec, n = game.spec, len(game.spec.images)
-        target = spec.images[spec.target]
-        belief = listener.beliefs(evidence.shared)
-        credit = listener.credits(judged, spec.target)
-        turns = tuple(
-            Turn(
-                question=x.question,
-                answer=x.answer,
-                summary=x.summary,
-                question_logprob=float(x.question_logprob),
-                answer_logprob=float(x.answer_logprob),
-                belief=tuple(belief[t].tolist()),
-                credit=float(credit[t]),
-                true=bench.truth(target, x.question, x.answer),
-            )
-            for t, x in enumerate(game.exchanges)
-        )
-        verdicts = filters.verdicts(evidence)
-        aborted = game.reason is not None
-        return GameRecord(
-            game=spec.game,
-            iteration=iteration,
-            seed=bench.config.seed,
-            images=tuple(int(i) for i in spec.images),
-            names=tuple(bench.images.names[i] for i in spec.images),
-            target=spec.target,
-            turns=turns,
-            final_summary=game.final_summary,
-            guess=None if aborted else game.guess,
-            belief=turns[-1].belief if turns else (1.0 / n,) * n,
-            outcome=game.outcome,
-            reason=game.reason,
-            filters=verdicts,
-            kept=verdicts[self.config.filter] and not aborted,
-        )
+    def _retell(self, params, prepared, games, seed):
+        """Per game what became of every turn, told again of the target."""
+        if self.reteller is None:
+            return [(None,) * len(game.exchanges) for game in games]
+        places = [
+            (g, t)
+            for g, game in enumerate(games)
+            if game.reason is None  # of others nothing is learned
+            for t in range(len(game.exchanges))
+        ]
+        pairs = []
+        for g, t in places:
+            spec, turn = games[g].spec, games[g].exchanges[t]
+            rng = np.random.default_rng((*seed, 95, spec.game, t))
+            image = spec.images[spec.target]
+            pairs.append(Pair(image, turn.question, turn.answer, rng))
+        role = Role(params, prepared.describer)
+        again = self.reteller.retell(role, pairs)
+        found = dict(zip(places, again, strict=True))
+        return [
+            tuple(found.get((g, t)) for t in range(len(game.exchanges)))
+            for g, game in enumerate(games)
+        ]
 
     def tokens_said(self, record: GameRecord) -> int:
         """What was said last in an aborted game is not in its record."""
@@ -253,7 +282,8 @@ class DialogGames:
             words += [turn.summary, turn.question, turn.answer]
         # Every role's words end with a token of their own.
         encode = self.bench.tokenizer.encode
-        return sum(len(encode(text)) + 1 for text in words if text)
+        said = sum(len(encode(text)) + 1 for text in words if text)
+        return said + sum(t.retold.tokens for t in record.turns if t.retold)
 
     def select(
         self,
@@ -270,25 +300,62 @@ class DialogGames:
     def show(
         self, records: Sequence[GameRecord], iteration: int, most: int
     ) -> list[GameView]:
-        images = self.bench.images
-        return [
-            GameView(json.loads(r.to_json()), [images[i] for i in r.images])
+        shown = [
+            r
             for outcome in OUTCOMES
             for r in [r for r in records if r.outcome == outcome][:most]
         ]
+        numbered, images = copies.with_copies(shown, self.bench)
+        return [
+            GameView(json.loads(r.to_json()), [images[i] for i in seen.images])
+            for r, seen in zip(shown, numbered, strict=True)
+        ]
 
 
-def image_groups(
-    names: Sequence[str], pixels: np.ndarray
-) -> dict[str, np.ndarray]:
+def views(config) -> dict[str, tuple[int, float]]:
+    """Who sees the images otherwise than the Guesser, which sees them plain.
+
+    Args:
+      config: `config.game`.
+
+    Returns:
+      name -> (number of the view, strength of its augmentation).
+    """
+    judges = {
+        f"judge {i + 1}": (2 + i, config.judge_view)
+        for i in range(config.judges)
+    }
+    return {"describer": (1, config.describer_view), **judges}
+
+
+def seen(
+    pixels: np.ndarray, seed: tuple[int, int, int], strength: float
+) -> np.ndarray:
+    """All images under one random view each, uint8 [N, H, W, 3].
+
+    Args:
+      seed: of the run, iteration and number of the view.
+    """
+    if not strength:
+        return pixels
+    config = AugmentConfig(strength=strength)
+    return np.asarray(_view(fold(*seed), pixels, config))
+
+
+class Groups(TypedDict):
+    """Arguments of `draw_sets`, each int64 [n]."""
+
+    duplicates: np.ndarray
+    clusters: np.ndarray
+    frames: np.ndarray
+
+
+def image_groups(names: Sequence[str], pixels: np.ndarray) -> Groups:
     """Equal images, and images of one folder as a cluster or an episode.
 
     Args:
       names: of the images, with "/" between folders.
       pixels: uint8 [n, H, W, 3].
-
-    Returns:
-      `duplicates`, `clusters` and `frames` of `draw_sets`, each int64 [n].
     """
     contents = [hashlib.sha256(x.tobytes()).hexdigest() for x in pixels]
     folders = exact_duplicates([name.rpartition("/")[0] for name in names])

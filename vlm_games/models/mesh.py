@@ -85,7 +85,8 @@ def mesh_shape(devices: int, fsdp: int, tensor: int) -> dict[str, int]:
     if min(fsdp, tensor) < 1 or devices % (fsdp * tensor):
         raise ValueError(
             f"config.mesh.fsdp={fsdp}, config.mesh.tensor={tensor}: {devices} "
-            f"devices do not split into groups of {fsdp} x {tensor}."
+            f"devices do not split into groups of {fsdp} x {tensor}: take two "
+            f"numbers whose product divides {devices}."
         )
     return {DATA: devices // (fsdp * tensor), FSDP: fsdp, TENSOR: tensor}
 
@@ -116,7 +117,8 @@ def check_together(devices: int, together: int) -> None:
         raise ValueError(
             f"config.mesh.play={together} (0 stands for config.mesh.tensor): "
             f"the {devices} devices of a host do not split into groups of so "
-            "many. Games are played within a host."
+            f"many: take a divisor of {devices}. Games are played within a "
+            "host."
         )
 
 

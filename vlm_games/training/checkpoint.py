@@ -1,18 +1,25 @@
 """Orbax checkpoints of params and of training under way.
 
-Orbax writes beside the place and renames, so a checkpoint that can be seen is
-whole. Arrays are restored to the shapes and devices of a template, so that a
-run can go on with another number of devices.
+Orbax writes beside the place and renames, so no crash leaves half of one. What
+half a copy or a bad disk leaves shows by the lengths of its files, which lie
+beside them in sizes.json. Arrays are restored to the shapes and devices of a
+template, so that a run can go on with another number of devices.
 """
 
+import json
+import os
 import pathlib
 import re
 import shutil
 
 import jax
+from absl import logging
 from orbax.checkpoint import v1 as ocp
 
 from vlm_games import hosts
+from vlm_games.data import atomic
+
+SIZES = "sizes.json"  # file's path in the checkpoint -> bytes
 
 
 def save(path: pathlib.Path, tree) -> None:
@@ -20,9 +27,26 @@ def save(path: pathlib.Path, tree) -> None:
 
     All hosts call it, with arrays on a mesh of all of them: each writes what
     its own devices hold.
+
+    Raises:
+      OSError: the disk is full, or refuses; nothing lies at `path` then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    ocp.save(path.absolute(), tree, overwrite=True)
+    verbosity = logging.get_verbosity()
+    # Lest each of Orbax's threads prints the trace of what is raised anyway.
+    logging.set_verbosity(logging.FATAL)
+    try:
+        ocp.save(path.absolute(), tree, overwrite=True)
+    except ValueError as error:  # by which TensorStore tells of the disk
+        found = re.search(r"os_error_code='(\d+)'", str(error))
+        if found is None:
+            raise
+        code = int(found[1])
+        raise OSError(code, os.strerror(code), str(path)) from error
+    finally:
+        logging.set_verbosity(verbosity)
+    if hosts.is_first():
+        atomic.write_json(path / SIZES, _sizes(path))
     hosts.meet(f"saved {path}")
 
 
@@ -36,24 +60,42 @@ def load(path: pathlib.Path, like):
 
 
 def exists(path: pathlib.Path) -> bool:
-    """Whether a whole checkpoint lies at `path`; all hosts ask together."""
-    there = path.is_dir() and ocp.is_orbax_checkpoint(path.absolute())
-    return hosts.first_says(f"is there {path}", there)
+    """Whether a whole checkpoint lies at `path`."""
+    return path.is_dir() and _fault(path) is None
+
+
+def find(path: pathlib.Path) -> bool:
+    """As `exists`; a torn one is set aside. All hosts ask together."""
+    return hosts.first_says(f"whole {path}", lambda: _look(path))
+
+
+def _look(path: pathlib.Path) -> bool:
+    """What host 0 does for `find`."""
+    if not path.is_dir():
+        return False
+    fault = _fault(path)
+    if fault is not None:
+        atomic.set_aside(path, fault)
+    return fault is None
 
 
 def latest(folder: pathlib.Path) -> tuple[int, pathlib.Path] | None:
-    """(step, path) of the last `step_<n>` in `folder`, or None.
+    """(step, path) of the last whole `step_<n>` in `folder`, or None.
 
-    All hosts ask together.
+    Torn ones are set aside. All hosts ask together.
     """
-    found = [
-        int(match[1])
-        for path in (folder.iterdir() if folder.is_dir() else ())
-        if (match := re.fullmatch(r"step_([0-9]+)", path.name))
-        and ocp.is_orbax_checkpoint(path.absolute())
-    ]
-    last = hosts.first_says(f"last in {folder}", max(found, default=-1))
-    return None if last < 0 else (last, folder / f"step_{last}")
+
+    def look() -> int | None:
+        steps = [
+            int(match[1])
+            for path in list(folder.iterdir() if folder.is_dir() else ())
+            if (match := re.fullmatch(r"step_([0-9]+)", path.name))
+            and _look(path)
+        ]
+        return max(steps, default=None)
+
+    last = hosts.first_says(f"last in {folder}", look)
+    return None if last is None else (last, folder / f"step_{last}")
 
 
 def prune(folder: pathlib.Path, keep: int | None = None) -> None:
@@ -63,3 +105,32 @@ def prune(folder: pathlib.Path, keep: int | None = None) -> None:
     for path in list(folder.glob("step_*")) if folder.is_dir() else []:
         if path.name != f"step_{keep}":
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _sizes(path: pathlib.Path) -> dict[str, int]:
+    """Length of every file of a checkpoint, bytes."""
+    return {
+        file.relative_to(path).as_posix(): file.stat().st_size
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and file.name != SIZES
+    }
+
+
+def _fault(path: pathlib.Path) -> str | None:
+    """Why a folder is no whole checkpoint, or None."""
+    if not ocp.is_orbax_checkpoint(path.absolute()):
+        return "no checkpoint of Orbax"
+    try:
+        expected = json.loads((path / SIZES).read_bytes())
+    except FileNotFoundError:
+        return None  # killed between Orbax's rename and the sizes
+    except ValueError:
+        expected = None
+    if not isinstance(expected, dict):
+        return f"{SIZES} is no JSON object"
+    found = _sizes(path)
+    for name, size in expected.items():
+        if found.get(name) != size:
+            there = f"has {found[name]}" if name in found else "is missing"
+            return f"{name}, of {size} bytes, {there}"
+    return None
