@@ -114,8 +114,9 @@ def test_fsdp_splits_what_training_holds_and_not_what_plays(scenes):
     config.mesh.fsdp = 2
     plan = dataclasses.replace(scenes, config=config)
     assert budget.play_rows(plan) == budget.play_rows(scenes)
-    _, own, state, gradients, whole, _ = budget.train_rows(plan)
-    _, alone, state_alone, *_ = budget.train_rows(scenes)
+    (lesson,) = plan.estimate.lessons
+    _, own, state, gradients, whole, _ = budget.train_rows(plan, lesson)
+    _, alone, state_alone, *_ = budget.train_rows(scenes, lesson)
     assert 0.5 <= own.bytes / alone.bytes < 0.55
     assert 0.5 <= state.bytes / state_alone.bytes < 0.55
     assert gradients.bytes == 2 * own.bytes

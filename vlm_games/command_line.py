@@ -74,9 +74,10 @@ def errors_for_user(errors: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     Args:
       errors: besides `USER_ERRORS`, those whose message is for the user.
     """
+    for_user: tuple[type[Exception], ...] = (*USER_ERRORS, *errors)
     try:
         yield
-    except (*USER_ERRORS, *errors) as error:
+    except for_user as error:
         logging.vlog(1, "trace", exc_info=True)
         sys.exit(f"vlm_games: {tell(error)}")
 

@@ -20,12 +20,7 @@ from vlm_games import hosts
 from vlm_games.data import atomic
 from vlm_games.data.examples import Example
 from vlm_games.methods.method import Examples, Stage, fold
-from vlm_games.models.mesh import (
-    place,
-    place_batch,
-    shards_here,
-    shards_of,
-)
+from vlm_games.models.mesh import place, place_batch, shards_here, shards_of
 from vlm_games.trainer import Recipe, Trainer, make_streams
 from vlm_games.training import checkpoint, feed, step
 from vlm_games.workbench import Run

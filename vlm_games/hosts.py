@@ -17,6 +17,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 from absl import logging
@@ -181,7 +182,7 @@ def _tell(what: str, value) -> list:
     """
     if count() == 1:
         return [value]
-    client = distributed.global_state.client
+    client = _client()
     number = next(_meetings)  # all count the same meetings
     mine = f"{ROOM}/{number}/{index()}"
     client.key_value_set(mine, json.dumps([what, value]))
@@ -201,6 +202,11 @@ def _tell(what: str, value) -> list:
     return [told[host][1] for host in range(count())]
 
 
+def _client() -> Any:
+    """Of JAX's store, by which processes tell one another."""
+    return distributed.global_state.client
+
+
 def _host(key: str) -> int:
     return int(key.rpartition("/")[2])
 
@@ -218,10 +224,8 @@ def post(word: str) -> None:
 
 def posted(word: str) -> list[int]:
     """Numbers of the processes that posted a word."""
-    client = distributed.global_state.client
-    return sorted(
-        _host(k) for k, _ in client.key_value_dir_get(f"{ROOM}/{word}")
-    )
+    found = _client().key_value_dir_get(f"{ROOM}/{word}")
+    return sorted(_host(key) for key, _ in found)
 
 
 def leave(status: int) -> None:
@@ -302,7 +306,8 @@ def _stop(error: BaseException, noticed: Callable[[], None]) -> None:
         )
     else:
         told = traceback.format_exc()
-    _say(told)
+    if told:
+        _say(told)
     with contextlib.suppress(jax.errors.JaxRuntimeError):
         post(STOPPED)
     leave(status if isinstance(status, int) else 1)

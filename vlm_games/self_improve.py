@@ -94,7 +94,8 @@ def run_iteration(
             )
         trained["generated_tokens"] += figures["generated_tokens"]
         figures |= trained
-    if hosts.is_first():
+
+    def conclude() -> dict:
         with watch.phase("evaluate"):
             measured = take_measure(run, shared, arm, iteration, params)
         metrics = {
@@ -105,7 +106,9 @@ def run_iteration(
             "phase_seconds": watch.seconds,
         }
         run.workdir.write_metrics(arm, iteration, metrics)
-    return find_metrics(run, arm, iteration)
+        return metrics
+
+    return hosts.first_says(f"{arm} {iteration}: measured", conclude)
 
 
 def find_metrics(run: Run, arm: str, iteration: int) -> dict | None:
@@ -232,10 +235,7 @@ class Maker:
         for shard in hosts.share(missing):
             self._write(shard)
         hosts.meet(f"{name}: played")
-        return [
-            self._read_made(shard) if found.get(shard) is None else found[shard]
-            for shard in shards
-        ]
+        return [found.get(s) or self._read_made(s) for s in shards]
 
     def _read(self, shard: int) -> list | None:
         return self._run.workdir.read_shard(

@@ -2,8 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
 
+import jax
 import ml_collections
 import optax
 
@@ -28,7 +28,7 @@ class Recipe:
     settings: ml_collections.ConfigDict
     trainable: Trainable
     optimizer: optax.GradientTransformation
-    update: Callable
+    update: jax.stages.Wrapped
 
 
 class Trainer:

@@ -39,7 +39,7 @@ WHOLE = "whole_param"  # what is made of a Piece, to checkpoint policies
 # "fsdp", and over "tensor". What is not named lies whole on every device.
 # Heads, the width of feed-forward layers, and the vocabulary are what "tensor"
 # splits; "fsdp" takes the model's width.
-RULES: Mapping[tuple[str, str], tuple[int | None, int | None]] = {
+RULES: Mapping[tuple[str, ...], tuple[int | None, int | None]] = {
     ("query", "kernel"): (0, 1),
     ("query", "bias"): (None, 0),
     ("key", "kernel"): (0, 1),
