@@ -149,14 +149,14 @@ def test_local_processes_are_numbered_and_know_the_first(tmp_path):
 
 def test_notice_to_the_local_script_is_notice_to_all(tmp_path):
     script = (
-        f"touch {tmp_path}/up.$$; trap 'kill $!; exit 75' TERM; sleep 60 & wait"
+        "trap 'kill $!; exit 75' TERM; sleep 60 & "
+        f"touch {tmp_path}/up.$$; wait"
     )
     process = local(tmp_path, script, 2)
     until = time.monotonic() + 30
     while len(list(tmp_path.glob("up.*"))) < 2:
         assert time.monotonic() < until
         time.sleep(0.05)
-    time.sleep(0.2)  # until both have set their traps
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
     assert process.returncode == 75
