@@ -149,8 +149,7 @@ def test_local_processes_are_numbered_and_know_the_first(tmp_path):
 
 def test_notice_to_the_local_script_is_notice_to_all(tmp_path):
     script = (
-        "trap 'kill $!; exit 75' TERM; sleep 60 & "
-        f"touch {tmp_path}/up.$$; wait"
+        f"trap 'kill $!; exit 75' TERM; sleep 60 & touch {tmp_path}/up.$$; wait"
     )
     process = local(tmp_path, script, 2)
     until = time.monotonic() + 30

@@ -2,13 +2,13 @@
 
 Predictions that are there, without a model (JAX is not even imported):
 
-    python -m vlm_games.evaluate --benchmark=vqav2 --predictions=FILE \
+    python -m vlm_games.evaluate --benchmark=vqav2 --predictions=FILE \\
         --annotations=FILE --questions=FILE --output=scores.json
 
 A model's, which are asked for first and written to --predictions:
 
-    python -m vlm_games.evaluate --benchmark=pope --base=DIR_OR_HUB_ID \
-        --annotations=coco_pope_random.json --images=val2014 \
+    python -m vlm_games.evaluate --benchmark=pope --base=DIR_OR_HUB_ID \\
+        --annotations=coco_pope_random.json --images=val2014 \\
         --predictions=pope.jsonl --output=scores.json
 
 See docs/benchmarks.md.
@@ -18,8 +18,9 @@ import json
 import pathlib
 import sys
 
-from absl import app, flags, logging
+from absl import flags
 
+from vlm_games import command_line
 from vlm_games.data import atomic
 from vlm_games.evaluation.benchmarks import significance
 from vlm_games.evaluation.benchmarks.benchmark import (
@@ -92,22 +93,22 @@ def report(name: str, scores: Scores) -> dict:
 
 def ask(benchmark: Benchmark, files: Files, base: str) -> None:
     """Has a model, as in --base, answer all questions."""
-    from vlm_games.speaker import load_speaker  # only now: it imports JAX
+    from vlm_games.respondent import load_respondent  # only now: it imports JAX
 
     questions = benchmark.questions(files)
     tokens = _TOKENS.value or benchmark.tokens
-    speaker = load_speaker(base, _DTYPE.value, _BATCH.value)
+    respondent = load_respondent(base, _DTYPE.value, _BATCH.value)
     records = run(
         benchmark,
         questions,
-        lambda part: speaker.say(
+        lambda part: respondent.say(
             part, _IMAGES.value, tokens, _INSTRUCTION.value
         ),
         _PREDICTIONS.value,
         _BATCH.value,
         {
             "benchmark": _BENCHMARK.value,
-            "model": speaker.digest,
+            "model": respondent.digest,
             "tokens": tokens,
             "instruction": _INSTRUCTION.value,
             "dtype": _DTYPE.value,
@@ -154,22 +155,17 @@ def _write(path: str, content: str) -> None:
     atomic.write_bytes(path, content.encode())
 
 
-def main(argv) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
-    logging.set_verbosity(logging.WARNING)
-    try:
-        found = evaluate()
-        if found is None:
-            print(f"Answers are in {_PREDICTIONS.value}; they were not scored.")
-            return
-        text = json.dumps(found, indent=2) + "\n"
-        if _OUTPUT.value:
-            _write(_OUTPUT.value, text)
-    except (OSError, ValueError) as error:
-        sys.exit(f"vlm_games: {error}")
+def main() -> int:
+    found = evaluate()
+    if found is None:
+        print(f"Answers are in {_PREDICTIONS.value}; they were not scored.")
+        return 0
+    text = json.dumps(found, indent=2) + "\n"
+    if _OUTPUT.value:
+        _write(_OUTPUT.value, text)
     print(text, end="")
+    return 0
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)
