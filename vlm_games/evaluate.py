@@ -19,6 +19,7 @@ import pathlib
 import sys
 
 from absl import flags
+from tqdm import tqdm
 
 from vlm_games import command_line
 from vlm_games.data import atomic
@@ -30,7 +31,7 @@ from vlm_games.evaluation.benchmarks.benchmark import (
     require,
 )
 from vlm_games.evaluation.benchmarks.registry import BENCHMARKS
-from vlm_games.evaluation.benchmarks.runner import run
+from vlm_games.evaluation.benchmarks.runner import forecast, run
 
 _BENCHMARK = flags.DEFINE_enum(
     "benchmark", None, list(BENCHMARKS), "What to score on.", required=True
@@ -73,6 +74,7 @@ _DTYPE = flags.DEFINE_enum(
     "dtype", "bfloat16", ["bfloat16", "float32"], "Of params and computation."
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Of the order of options (viva).")
+_DRY_RUN = command_line.define_dry_run()
 
 
 def report(name: str, scores: Scores) -> dict:
@@ -98,24 +100,25 @@ def ask(benchmark: Benchmark, files: Files, base: str) -> None:
     questions = benchmark.questions(files)
     tokens = _TOKENS.value or benchmark.tokens
     respondent = load_respondent(base, _DTYPE.value, _BATCH.value)
-    records = run(
-        benchmark,
-        questions,
-        lambda part: respondent.say(
-            part, _IMAGES.value, tokens, _INSTRUCTION.value
-        ),
-        _PREDICTIONS.value,
-        _BATCH.value,
-        {
-            "benchmark": _BENCHMARK.value,
-            "model": respondent.digest,
-            "tokens": tokens,
-            "instruction": _INSTRUCTION.value,
-            "dtype": _DTYPE.value,
-            "seed": files.seed,
-        },
-        lambda done, of: print(f"{done} of {of} answered", file=sys.stderr),
-    )
+    with tqdm(total=len(questions), desc="answers", file=sys.stderr) as bar:
+        records = run(
+            benchmark,
+            questions,
+            lambda part: respondent.say(
+                part, _IMAGES.value, tokens, _INSTRUCTION.value
+            ),
+            _PREDICTIONS.value,
+            _BATCH.value,
+            {
+                "benchmark": _BENCHMARK.value,
+                "model": respondent.digest,
+                "tokens": tokens,
+                "instruction": _INSTRUCTION.value,
+                "dtype": _DTYPE.value,
+                "seed": files.seed,
+            },
+            lambda done, of: bar.update(done - bar.n),
+        )
     if _SUBMISSION.value:
         _write(_SUBMISSION.value, benchmark.submission(records, files))
 
@@ -145,6 +148,28 @@ def evaluate() -> dict | None:
     return found
 
 
+def tell() -> int:
+    """Prints a dry run; exit status 1 if something is missing."""
+    name = _BENCHMARK.value
+    benchmark = BENCHMARKS[name]
+    files = Files(
+        _PREDICTIONS.value, _ANNOTATIONS.value, _QUESTIONS.value, _SEED.value
+    )
+    if _BASE.value is None:
+        require(files, benchmark.needs, f"Scoring {name}")
+        print(f"{name}: the answers of {_PREDICTIONS.value} would be scored.")
+        return 0
+    require(files, benchmark.asks, f"Asking {name}")
+    told, whole = forecast(
+        benchmark.questions(files),
+        _IMAGES.value,
+        _TOKENS.value or benchmark.tokens,
+        _PREDICTIONS.value,
+    )
+    print(f"{name}: {told}")
+    return 0 if whole else 1
+
+
 def _lacks(benchmark: Benchmark, files: Files) -> bool:
     """Whether a split whose answers nobody published was asked."""
     return not all(getattr(files, flag) for flag in benchmark.needs)
@@ -156,6 +181,8 @@ def _write(path: str, content: str) -> None:
 
 
 def main() -> int:
+    if _DRY_RUN.value:
+        return tell()
     found = evaluate()
     if found is None:
         print(f"Answers are in {_PREDICTIONS.value}; they were not scored.")
