@@ -34,6 +34,26 @@ def stub(folder: pathlib.Path, name: str, script: str) -> pathlib.Path:
     return folder
 
 
+def documented_commands() -> list[str]:
+    """Lines of the documents that would do nothing, by --dry_run."""
+    lines = {
+        line.strip()
+        for path in (LAUNCH.parent / "docs").rglob("*.md")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith("launch/") and "--dry_run" in line
+    }
+    assert lines
+    return sorted(lines)
+
+
+@pytest.mark.parametrize("command", documented_commands())
+def test_a_command_of_the_documents_is_understood(command):
+    script, *arguments = command.removeprefix("launch/").split()
+    done = call(script, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
 def test_every_script_passes_shellcheck():
     name = "shellcheck"
     found = shutil.which(name, path=os.path.dirname(sys.executable))
