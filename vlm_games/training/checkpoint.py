@@ -43,6 +43,10 @@ def save(path: pathlib.Path, tree) -> None:
             raise
         code = int(found[1])
         raise OSError(code, os.strerror(code), str(path)) from error
+    except OSError as error:  # of Orbax's own small files, which has no name
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         logging.set_verbosity(verbosity)
     if hosts.is_first():
