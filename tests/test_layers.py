@@ -20,7 +20,7 @@ FLOORS = (
     ("replay",),
     ("workbench",),
     ("planning",),
-    ("choices", "base_model"),
+    ("choices", "base_model", "set_maker"),
     ("methods", "evaluation"),
     ("pretraining",),
     ("games", "hub"),

@@ -14,6 +14,7 @@ from vlm_games.methods.triangle_choose import check_settings
 CHOICES = {
     "method": tuple(METHODS),
     "dtype": ("float32", "bfloat16"),
+    "image_paths": ("inside", "any"),
     "play.style": tuple(STYLES),
     "play.guess": ("spoken", "likelihood"),
     "game.filter": tuple(FILTERS),

@@ -19,6 +19,7 @@ from absl import logging
 
 from vlm_games.data import atomic
 from vlm_games.data.examples import Example
+from vlm_games.data.fetch import fetch
 from vlm_games.methods.method import Examples, Stage, fold
 from vlm_games.trainer import Recipe, Trainer, make_streams
 from vlm_games.training import checkpoint, feed, step
@@ -145,7 +146,8 @@ def run_steps(
         tokens += feed.count_tokens(batches)
         if number < start:
             continue
-        pixels = feed.read_pixels(streams, batches)
+        workers = run.config.image_workers
+        pixels = feed.read_pixels(streams, batches, workers)
         # The last step's loss is read once the next one is on its way.
         step_name = f"{course.arm}/{course.iteration}/train/{number}"
         with run.profiled(step_name) as wait_for:
@@ -175,7 +177,7 @@ def with_reference(
         where = {image: place for place, image in enumerate(used)}
         tokens = None  # of text alone
         if used:
-            pixels = np.stack([images[i] for i in used])
+            pixels = fetch(images, used, run.config.image_workers)
             tokens = bench.engine.encode(params, pixels)
         moved = [
             dataclasses.replace(e, images=tuple(where[i] for i in e.images))

@@ -6,12 +6,11 @@ import functools
 from collections.abc import Callable
 
 import jax
-import numpy as np
 
 from vlm_games import choices
 from vlm_games.base_model import load_base
-from vlm_games.data.images import FolderSource, ImageSource, RenderedSource
-from vlm_games.data.tfds_source import TfdsSource
+from vlm_games.data.images import ImageSource, RenderedSource, Subset
+from vlm_games.data.opening import open_images
 from vlm_games.data.workdir import Workdir
 from vlm_games.evaluation.measure import HeldOut, hold_out
 from vlm_games.games.play import Table
@@ -20,30 +19,10 @@ from vlm_games.methods.method import Workbench
 from vlm_games.models.mesh import make_mesh
 from vlm_games.sampling.engine import Engine
 from vlm_games.sampling.scoring import Scorer
+from vlm_games.set_maker import SetMaker
 from vlm_games.worlds import questions as world
 
 Progress = Callable[[str, int, int], None]  # (what, done, of)
-
-
-@dataclasses.dataclass(frozen=True)
-class Subset:
-    """Some images of a source, renumbered; see `ImageSource`."""
-
-    source: ImageSource
-    indices: tuple[int, ...]
-
-    @property
-    def names(self):
-        return [self.source.names[i] for i in self.indices]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self.source[self.indices[index]]
-
-    def digest(self) -> str:
-        return f"{self.source.digest()}:{len(self.indices)}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +95,9 @@ def build(config) -> Setup:
     play, held, skipped = _images(config, size)
     c = config.eval
     engine = Engine(model, mesh, config.encode_images)
+    maker = SetMaker(config, play, engine, base.params, base.digest)
+    if config.method == "dialog_games" and config.iterations:
+        maker.draw(1, 0, 1)  # what cannot be drawn is told before all else
     bench = Workbench(
         config=config,
         model=model,
@@ -133,6 +115,7 @@ def build(config) -> Setup:
             config.game.images,
         ),
         images=play,
+        draw_sets=maker.draw,
         truth=functools.partial(truth, play),
         faithful=functools.partial(faithful, play),
         stratum=stratum,
@@ -156,7 +139,7 @@ def _images(config, size: int):
     if not config.images:
         play = RenderedSource("target/play", config.play_images, size)
         return play, None, []
-    source, skipped = _open(config, size)
+    source, skipped = open_images(config, size)
     n = config.game.images
     if len(source) < 2 * n:
         raise ValueError(
@@ -170,19 +153,6 @@ def _images(config, size: int):
     held = tuple(range(0, len(source), step))
     others = tuple(i for i in range(len(source)) if i % step)
     return Subset(source, others), Subset(source, held), skipped
-
-
-def _open(config, size: int) -> tuple[ImageSource, list[str]]:
-    """The source that `config.images` names, and what it had to skip."""
-    kind, _, named = config.images.partition(":")
-    if kind == "tfds":
-        name, _, split = named.partition(":")
-        tfds = TfdsSource(
-            name, split or "train", size, data_dir=config.tfds_dir
-        )
-        return tfds, []
-    folder = FolderSource(config.images, size)
-    return folder, [f"{s.path}: {s.reason}" for s in folder.skipped]
 
 
 def told_truth(situation: str, question: str, answer: str) -> bool | None:

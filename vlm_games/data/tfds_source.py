@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from vlm_games.data import decode
+from vlm_games.data.images import Groups
 
 _HOW_TO_PREPARE = """\
 Prepare it once, where TensorFlow is installed (reading needs none):
@@ -23,6 +24,7 @@ class TfdsSource:
 
     Attributes:
       names: "<dataset>/<version>/<split>/<index>".
+      groups: nothing is known; records are not read before they are asked for.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class TfdsSource:
         self._records = _open_split(builder, name, split, image_key, data_dir)
         prefix = f"{builder.info.full_name}/{split}"
         self.names = tuple(f"{prefix}/{i}" for i in range(len(self._records)))
+        self.groups = Groups.unknown(len(self.names))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -60,7 +63,8 @@ class TfdsSource:
     def __getitem__(self, index: int) -> np.ndarray:
         """Image `index` as read-only uint8 [size, size, 3], RGB."""
         name = self.names[operator.index(index)]
-        encoded = self._records[operator.index(index) % len(self)][self._key]
+        record = self._records[operator.index(index) % len(self)]
+        encoded = _image_file(record, self._key)
         try:
             return decode.decode_square(io.BytesIO(encoded), self._size)
         except decode.UnreadableImageError as error:
@@ -70,6 +74,14 @@ class TfdsSource:
         """Of dataset, version, split, length and `size`; reads no image."""
         text = f"tfds {self._size}\n" + "\n".join(self.names)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _image_file(record: bytes, key: str) -> bytes:
+    """The encoded image in a record, which is a tf.train.Example."""
+    from tensorflow_datasets.proto import tf_example_generated_pb2
+
+    example = tf_example_generated_pb2.Example.FromString(record)
+    return example.features.feature[key].bytes_list.value[0]
 
 
 def _open_builder(name: str, data_dir: str) -> Any:
@@ -109,9 +121,10 @@ def _open_split(
             f"features are: {', '.join(images) or 'none'}."
         )
     try:
-        # Undecoded, so that files are treated as those of a folder are.
+        # As they lie on disk: labels are never decoded, and files are treated
+        # as those of a folder are.
         records = builder.as_data_source(
-            split, decoders={image_key: tfds.decode.SkipDecoding()}
+            split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
         )
     except NotImplementedError as error:
         advice = _HOW_TO_PREPARE.format(name=name, data_dir=data_dir)

@@ -7,17 +7,18 @@ single answers that point to the target (`games.listener.credits`).
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from vlm_games.data.augment import AugmentConfig, augment
+from vlm_games.data.augment import AugmentConfig, augment_each
+from vlm_games.data.fetch import pieces
 from vlm_games.data.records import OUTCOMES, GameRecord, Turn
 from vlm_games.games import filters, listener
-from vlm_games.games.image_sets import draw_sets, exact_duplicates
+from vlm_games.games.image_sets import ImageSet
 from vlm_games.games.play import Role
 from vlm_games.games.protocol import GameSpec, PlayedGame
 from vlm_games.games.questionnaire import play_list
@@ -31,23 +32,26 @@ from vlm_games.methods.method import (
 )
 from vlm_games.report.gallery import GameView
 
-_view = jax.jit(augment, static_argnums=2)
+_view = jax.jit(augment_each, static_argnums=2)
 
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """The images as the roles and the judges see them in one iteration.
+    """The images of an iteration's games as roles and judges see them.
 
     Attributes:
-      describer, guesser: image tokens [images * T, D] of the two roles.
+      sets: of all games of the iteration.
+      seen: int [n], sorted numbers of the images that were encoded.
+      describer, guesser: their image tokens [n * T, D] for the two roles, and
+        padding.
       judges: of the independent views; empty if no filter asks for them.
-      groups: what `draw_sets` needs to know of the images, by its names.
     """
 
+    sets: Sequence[ImageSet]
+    seen: np.ndarray
     describer: jax.Array
     guesser: jax.Array
     judges: tuple[jax.Array, ...]
-    groups: Mapping[str, np.ndarray]
 
 
 class DialogGames:
@@ -69,64 +73,81 @@ class DialogGames:
         return ()
 
     def prepare(self, params, iteration: int) -> Prepared:
-        """Encodes every image once per view."""
-        c, images = self.config, self.bench.images
-        pixels = np.stack([images[i] for i in range(len(images))])
-        plain = self._encode(params, pixels, iteration, 0, 0.0)
-        describer = plain
-        if c.describer_view:
-            describer = self._encode(
-                params, pixels, iteration, 1, c.describer_view
-            )
-        judges = tuple(
-            self._encode(params, pixels, iteration, 2 + i, c.judge_view)
-            for i in range(c.judges)
+        """Encodes every image that is played with once per view."""
+        c, total = self.config, len(self.bench.images)
+        sets = self.bench.draw_sets(iteration, 0, c.games)
+        room = min(total, c.games * c.images)
+        seen = np.arange(total)
+        if room < total:
+            seen = np.unique([i for one in sets for i in one.images])
+        strengths = [0.0, c.describer_view, *[c.judge_view] * c.judges]
+        views = [
+            (number, strength)
+            for number, strength in enumerate(strengths)
+            if strength or number != 1
+        ]
+        tokens = self._encode(params, seen, iteration, views, room)
+        return Prepared(
+            sets,
+            seen,
+            describer=tokens.get(1, tokens[0]),
+            guesser=tokens[0],
+            judges=tuple(tokens[2 + i] for i in range(c.judges)),
         )
-        groups = image_groups(images.names, pixels)
-        if c.sets == "similar":
-            n = self.bench.model.tokens_per_image
-            features = np.asarray(plain, np.float64)
-            features = features.reshape(len(pixels), n, -1).mean(axis=1)
-            groups["embeddings"] = features - features.mean(axis=0)
-        return Prepared(describer, plain, judges, groups)
 
-    def _encode(self, params, pixels, iteration, view: int, strength: float):
-        """Image tokens of all images under one random view each."""
-        if strength:
-            key = fold(self.bench.config.seed, iteration, view)
-            config = AugmentConfig(strength=strength)
-            pixels = np.asarray(_view(key, pixels, config))
-        return self.bench.engine.encode(params, pixels)
+    def _encode(
+        self, params, seen: np.ndarray, iteration: int, views, room: int
+    ) -> dict[int, jax.Array]:
+        """Image tokens [room * T, D] by number of the view.
+
+        Args:
+          views: (number, strength) of each; strength 0 is the image itself.
+          room: images there is room for; the same in every iteration, so that
+            nothing is compiled anew.
+        """
+        c, total = self.bench.config, len(self.bench.images)
+        found = {number: [] for number, _ in views}
+        size, done = c.encode_images, 0
+        for pixels in pieces(self.bench.images, seen, size, c.image_workers):
+            some = seen[done : done + size]
+            short, done = size - len(some), done + size
+            pixels = np.concatenate([pixels, pixels[:1].repeat(short, 0)])
+            some = np.concatenate([some, some[:1].repeat(short)])
+            for number, strength in views:
+                view = pixels
+                if strength:
+                    # By the image's own number, whatever is encoded beside it.
+                    keys = jax.random.split(
+                        fold(c.seed, iteration, number), total
+                    )
+                    config = AugmentConfig(strength=strength)
+                    view = np.asarray(_view(keys[some], pixels, config))
+                found[number].append(self.bench.engine.encode(params, view))
+        rows = room * self.bench.model.tokens_per_image
+        return {number: _join(parts, rows) for number, parts in found.items()}
 
     def candidates(
         self, params, prepared: Prepared, iteration: int, shard: int
     ) -> list[GameRecord]:
         first = shard * self.config.shard
         last = min(first + self.config.shard, self.config.games)
-        drawn = draw_sets(
-            kind=self.config.sets,
-            count=last - first,
-            first=first,
-            size=self.config.images,
-            seed=self.bench.config.seed,
-            iteration=iteration,
-            total=len(self.bench.images),
-            **prepared.groups,
-        )
-        sets = dict(enumerate(drawn, start=first))
         specs = [
             GameSpec(
                 g,
-                found.images,
+                # Places among the images that were encoded.
+                tuple(np.searchsorted(prepared.seen, found.images).tolist()),
                 found.target,
                 asks_all=choose.asks_all(g, self.config.asks_all),
             )
-            for g, found in sets.items()
+            for g, found in enumerate(prepared.sets[first:last], start=first)
         ]
         seed = (self.bench.config.seed, iteration)
         games = self._play(params, prepared, specs, seed)
         evidence = self._gather(params, prepared, games, seed)
-        return [self._record(e, judged, iteration) for e, judged in evidence]
+        return [
+            self._record(e, judged, iteration, prepared.seen)
+            for e, judged in evidence
+        ]
 
     def _play(self, params, prepared, specs, seed) -> list[PlayedGame]:
         """The games as played, in order of their numbers."""
@@ -206,12 +227,17 @@ class DialogGames:
         return [tuple(found) for found in outcomes]
 
     def _record(
-        self, evidence: filters.Evidence, judged: np.ndarray, iteration: int
+        self,
+        evidence: filters.Evidence,
+        judged: np.ndarray,
+        iteration: int,
+        seen: np.ndarray,
     ) -> GameRecord:
-        """The game as it goes to disk."""
+        """The game as it goes to disk, its images by their own numbers."""
         game, bench = evidence.game, self.bench
         spec, n = game.spec, len(game.spec.images)
-        target = spec.images[spec.target]
+        images = tuple(int(seen[i]) for i in spec.images)
+        target = images[spec.target]
         belief = listener.beliefs(evidence.shared)
         credit = listener.credits(judged, spec.target)
         turns = tuple(
@@ -233,8 +259,8 @@ class DialogGames:
             game=spec.game,
             iteration=iteration,
             seed=bench.config.seed,
-            images=tuple(int(i) for i in spec.images),
-            names=tuple(bench.images.names[i] for i in spec.images),
+            images=images,
+            names=tuple(bench.images.names[i] for i in images),
             target=spec.target,
             turns=turns,
             final_summary=game.final_summary,
@@ -278,22 +304,7 @@ class DialogGames:
         ]
 
 
-def image_groups(
-    names: Sequence[str], pixels: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Equal images, and images of one folder as a cluster or an episode.
-
-    Args:
-      names: of the images, with "/" between folders.
-      pixels: uint8 [n, H, W, 3].
-
-    Returns:
-      `duplicates`, `clusters` and `frames` of `draw_sets`, each int64 [n].
-    """
-    contents = [hashlib.sha256(x.tobytes()).hexdigest() for x in pixels]
-    folders = exact_duplicates([name.rpartition("/")[0] for name in names])
-    return {
-        "duplicates": exact_duplicates(contents),
-        "clusters": folders,
-        "frames": folders,
-    }
+def _join(parts: Sequence[jax.Array], rows: int) -> jax.Array:
+    """[rows, D] of arrays [m, D], cut off or padded with zeros."""
+    tokens = jnp.concatenate(parts)[:rows]
+    return jnp.pad(tokens, ((0, rows - len(tokens)), (0, 0)))

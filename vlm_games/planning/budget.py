@@ -110,7 +110,8 @@ def play_bank(plan: Plan) -> Row:
     """Image tokens of the images to play on."""
     c = plan.config.game
     views = 1 + bool(c.describer_view) + c.judges
-    return bank(plan, "to play on", plan.image_counts()[0], views)
+    images = min(plan.image_counts()[0], c.games * c.images)
+    return bank(plan, "to play on", images, views)
 
 
 def caches(plan: Plan) -> list[Row]:
@@ -220,10 +221,11 @@ def activations(plan: Plan, name: str) -> Row:
 
 def measure_rows(plan: Plan) -> list[Row]:
     """While the new model is measured; the one before is there still."""
-    source = plan.config.eval.source_images
+    c = plan.config.eval
+    held = min(plan.image_counts()[1], c.games * plan.images)
     return [
         models(plan, [*before(plan), "new"]),
-        bank(plan, "held out", plan.image_counts()[1], 3),
-        bank(plan, "of the source", source, 1),
+        bank(plan, "held out", held, 3),
+        bank(plan, "of the source", c.source_images, 1),
         *caches(plan),
     ]

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from vlm_games.data import atomic
 from vlm_games.report import (
     candidates,
+    contact_sheet,
     gallery,
     measures,
     story,
@@ -17,6 +18,7 @@ from vlm_games.report import (
     tables,
 )
 from vlm_games.report.candidates import CandidateView
+from vlm_games.report.contact_sheet import SetView
 from vlm_games.report.gallery import GameView
 
 HERE = pathlib.Path(__file__).parent
@@ -31,6 +33,7 @@ def write_report(
     arms: Mapping[str, list[dict]],
     shown: Sequence[GameView | CandidateView],
     skipped: Sequence[str] = (),
+    sets: Sequence[SetView] = (),
 ) -> None:
     """Writes the page at `path`, in one step; it asks nothing of a network.
 
@@ -43,8 +46,9 @@ def write_report(
       shown: the candidates of the gallery, in the order to show within an
         outcome.
       skipped: one line for each thing the run was asked for and left out.
+      sets: some of those that games are played on, for the contact sheet.
     """
-    page = render(title, config_text, arms, shown, skipped)
+    page = render(title, config_text, arms, shown, skipped, sets)
     pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
     # A file name that is not UTF-8 reaches here as lone surrogates.
     atomic.write_bytes(path, page.encode("utf-8", "backslashreplace"))
@@ -56,6 +60,7 @@ def render(
     arms: Mapping[str, list[dict]],
     shown: Sequence[GameView | CandidateView],
     skipped: Sequence[str] = (),
+    sets: Sequence[SetView] = (),
 ) -> str:
     """The page as a string; the template escapes every text of the run."""
     environment = jinja2.Environment(
@@ -97,6 +102,7 @@ def render(
         chance=tables.chance(games),
         kinds=tables.kinds(arms),
         phases=tables.phases(main),
+        sets=contact_sheet.rows(sets, album),
         sections=sections,
         pictures_css=album.css(),
     )
