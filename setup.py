@@ -66,6 +66,10 @@ setuptools.setup(
         "cuda": [f"jax[cuda12]{JAX_RANGE}"],
         # ruff's formatting may change with its minor version, hence the bound.
         "test": ["pytest>=8.3", "pytest-xdist>=3.8", "ruff>=0.17,<0.18"],
+        # config.images = "hf:..."; from 4.0 on it runs no code of a dataset.
+        "hf": ["datasets>=4.0"],
+        # config.game.search = "faiss".
+        "faiss": ["faiss-cpu>=1.9"],
         # config.triangle.similarity = "sentences"; brings PyTorch with it.
         "sentences": ["sentence-transformers>=5.0"],
         # What tests/reference/ makes the reference files with, and what tests

@@ -74,6 +74,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.game.embedder = ""
     c.game.near_duplicate = 0.995  # a larger cosine is too similar
     c.game.pool = 0  # neighbours drawn among; 0: three for each wanted
+    c.game.search = "exact"  # or faiss, for millions of images: may miss some
     c.game.filter = "views"  # see games.filters.FILTERS
     c.game.judges = 1  # independent views that judge the answers
     c.game.judge_view = 0.7  # strength of their augmentation

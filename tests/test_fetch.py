@@ -211,5 +211,5 @@ def test_a_dataset_that_is_not_there_is_named(tmp_path):
 
 def test_without_the_library_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(ImportError, match=r"vlm_games\[hf\]"):
+    with pytest.raises(ValueError, match=r"vlm_games\[hf\]"):
         open_images(config("hf:beans:train"), 8)

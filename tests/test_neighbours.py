@@ -1,5 +1,7 @@
 """Nearest neighbours: exact by definition, and on the device as well."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -112,3 +114,27 @@ def test_an_embedding_without_a_direction_is_named(on_device, bad):
     embeddings[42] = bad
     with pytest.raises(ValueError, match="embedding of image 42"):
         nearest_images(np.arange(3), embeddings, 5)
+
+
+def test_an_index_finds_nearly_what_the_exact_search_finds():
+    pytest.importorskip("faiss")
+    embeddings = scattered(1500)
+    groups = np.arange(1500)
+    groups[1400:] = groups[:100]
+    wanted = dict(near_duplicate=0.99, groups=groups)
+    exact = nearest_images(np.arange(200), embeddings, 5, **wanted)
+    found = nearest_images(
+        np.arange(200), embeddings, 5, search="faiss", **wanted
+    )
+    hits = [
+        len(set(a) & set(b))
+        for a, b in zip(exact.tolist(), found.tolist(), strict=True)
+    ]
+    assert 0.8 < np.mean(hits) / 5
+    assert not (groups[found] == groups[:200, None]).any()
+
+
+def test_without_faiss_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(ValueError, match=r"vlm_games\[faiss\]"):
+        nearest_images(np.arange(3), scattered(9), 2, search="faiss")

@@ -19,6 +19,7 @@ CHOICES = {
     "play.guess": ("spoken", "likelihood"),
     "game.filter": tuple(FILTERS),
     "game.sets": KINDS,
+    "game.search": ("exact", "faiss"),
     "train.start": ("last", "base"),
     "train.replay_answers": ("own", "labels"),
     "triangle.similarity": tuple(SIMILARITIES),

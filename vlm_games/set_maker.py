@@ -19,7 +19,7 @@ import numpy as np
 
 from vlm_games.data import atomic
 from vlm_games.data.fetch import pieces
-from vlm_games.data.images import Groups, ImageSource
+from vlm_games.data.images import ImageSource
 from vlm_games.games.image_sets import ImageSet, draw_sets
 from vlm_games.games.set_file import read_sets, take, write_sets
 from vlm_games.hub.tower import load_tower
@@ -56,7 +56,7 @@ class SetMaker:
         return take(self._of_file, start + first, count, path)
 
     def _draw(self, iteration: int, first: int, count: int) -> list[ImageSet]:
-        c, groups = self.config.game, self._groups
+        c, groups = self.config.game, self.images.groups
         return draw_sets(
             kind=c.sets,
             count=count,
@@ -73,11 +73,8 @@ class SetMaker:
             duplicates=groups.duplicates,
             near_duplicate=c.near_duplicate,
             pool=c.pool or None,
+            search=c.search,
         )
-
-    @functools.cached_property
-    def _groups(self) -> Groups:
-        return self.images.groups
 
     @functools.cached_property
     def _of_file(self) -> list[ImageSet]:
@@ -120,7 +117,7 @@ class SetMaker:
             return make()
         key = f"{self.images.digest()} {digest} {c.dtype}"
         name = hashlib.sha256(key.encode()).hexdigest()[:32]
-        path = pathlib.Path(c.image_cache) / f"{name}.npy"
+        path = pathlib.Path(c.image_cache).expanduser() / f"{name}.npy"
         if not path.exists():
             content = io.BytesIO()
             np.save(content, make(), allow_pickle=False)

@@ -37,8 +37,8 @@ class HfSource:
           image_key: column that holds the images; None if there is but one.
 
         Raises:
-          ImportError: the extra is not installed.
-          ValueError: no such dataset, split or column.
+          ValueError: no such dataset, split or column, or the extra is not
+            installed.
         """
         rows = _load(name, split)
         self._key = _image_column(rows, name, image_key)
@@ -80,9 +80,9 @@ def _load(name: str, split: str) -> Any:
     try:
         import datasets
     except ImportError as error:
-        raise ImportError(
+        raise ValueError(
             "Datasets of Hugging Face are read with the library `datasets`: "
-            "pip install 'vlm_games[hf]'."
+            "install it with pip install 'vlm_games[hf]'."
         ) from error
     try:
         if os.path.isfile(os.path.join(name, "state.json")):

@@ -1,6 +1,7 @@
 """What an image source is: a numbered collection of RGB arrays with names."""
 
 import dataclasses
+import functools
 import hashlib
 import operator
 from collections.abc import Hashable, Sequence
@@ -84,12 +85,12 @@ class Subset:
     source: ImageSource
     indices: tuple[int, ...]
 
-    @property
-    def names(self) -> list[str]:
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
         names = self.source.names
-        return [names[i] for i in self.indices]
+        return tuple(names[i] for i in self.indices)
 
-    @property
+    @functools.cached_property
     def groups(self) -> Groups:
         return self.source.groups.take(self.indices)
 

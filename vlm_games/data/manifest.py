@@ -99,7 +99,8 @@ def open_rows(
     memory_limit: int = MEMORY_LIMIT,
 ) -> FileSource:
     """As `open_manifest`, of rows already read from the file `manifest`."""
-    root = manifest.rpartition("/")[0] or "."
+    folder, slash, _ = manifest.rpartition("/")
+    root = folder or slash or "."
     _check_ids(rows)
     paths = [_place(row, root, absolute) for row in rows]
     found = scan(paths, size, workers, memory_limit)

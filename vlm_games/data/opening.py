@@ -8,6 +8,7 @@ hf:beans:train                          of Hugging Face, or saved to disk
 docci:/data/docci:train                 DOCCI as its owners publish it
 """
 
+import os
 import re
 
 from vlm_games.data.disk_cache import CachedSource
@@ -32,17 +33,18 @@ def open_images(config, size: int) -> tuple[ImageSource, list[str]]:
       the source, and a line for each file that it had to skip.
 
     Raises:
-      ValueError, OSError, ImportError: naming what is at fault.
+      ValueError, OSError: naming what is at fault.
     """
     source = _open(config, size)
     skipped = getattr(source, "skipped", ())
     if config.image_cache:
-        source = CachedSource(source, config.image_cache, size)
+        folder = os.path.expanduser(config.image_cache)
+        source = CachedSource(source, folder, size)
     return source, [f"{s.path}: {s.reason}" for s in skipped]
 
 
 def _open(config, size: int) -> ImageSource:
-    named, workers = config.images, config.image_workers
+    named, workers = os.path.expanduser(config.images), config.image_workers
     kind, rest, split = split_name(named)
     if kind == "tfds":
         return TfdsSource(rest, split, size, data_dir=config.tfds_dir)

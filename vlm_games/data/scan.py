@@ -71,7 +71,7 @@ def scan(
       memory_limit: decode and keep all if that takes no more bytes.
     """
     count = len(paths)
-    if count and is_remote(paths[0]):
+    if any(map(is_remote, paths)):
         nothing = tuple([None] * count)
         return Scan(nothing, (0,) * count, None, np.arange(count))
     kept = None

@@ -48,6 +48,7 @@ def draw_sets(
     duplicates: np.ndarray | None = None,
     near_duplicate: float = 0.995,
     pool: int | None = None,
+    search: str = "exact",
 ) -> list[ImageSet]:
     """The sets of games first, ..., first + count - 1.
 
@@ -77,6 +78,7 @@ def draw_sets(
         and the game could not be won.
       pool: "similar" draws the distractors among so many nearest neighbours;
         3 * (size - 1) where None.
+      search: how they are found, see `neighbours.nearest_images`.
 
     Returns:
       `count` image sets. Arguments for other kinds are not looked at.
@@ -104,7 +106,9 @@ def draw_sets(
     elif kind == "similar":
         pool = 3 * (size - 1) if pool is None else pool
         vectors = _vectors(embeddings, total)
-        drawn = _draw_similar(rngs, size, groups, vectors, near_duplicate, pool)
+        drawn = _draw_similar(
+            rngs, size, groups, vectors, near_duplicate, pool, search
+        )
     elif kind == "clusters":
         labels = _labels("clusters", clusters, kind, total)
         drawn = _draw_clusters(rngs, size, groups, labels, kind)
@@ -141,7 +145,7 @@ def _draw_random(rngs, size, groups):
     return [_fill(rng, [], everything, groups, size) for rng in rngs]
 
 
-def _draw_similar(rngs, size, groups, embeddings, near_duplicate, pool):
+def _draw_similar(rngs, size, groups, embeddings, near_duplicate, pool, search):
     if pool < size - 1:
         raise ValueError(
             f"pool = {pool} neighbours cannot give the {size - 1} distractors "
@@ -160,6 +164,7 @@ def _draw_similar(rngs, size, groups, embeddings, near_duplicate, pool):
         min(pool, n - 1),
         near_duplicate=near_duplicate,
         groups=groups,
+        search=search,
     )
     drawn = []
     for rng, target, row in zip(rngs, targets, neighbours, strict=True):

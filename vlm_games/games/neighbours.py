@@ -36,6 +36,7 @@ def nearest_images(
     *,
     near_duplicate: float = 0.995,
     groups: np.ndarray | None = None,
+    search: str = "exact",
 ) -> np.ndarray:
     """The nearest neighbours of some images among all.
 
@@ -46,19 +47,23 @@ def nearest_images(
       near_duplicate: images with a larger cosine are left out.
       groups: int [n] groups of equal images: the anchor's own is left out, and
         the first image stands for each other one. None: all images differ.
+      search: "exact", or "faiss": an index that may miss some (extra `faiss`).
 
     Returns:
       int64 [A, pool] indices, nearest first, the lower index first where
       cosines agree to nine digits; -1 where there are no more.
 
     Raises:
-      ValueError: an embedding of length zero, or not finite.
+      ValueError: an embedding of length zero, or not finite; faiss is wanted
+        and not installed.
     """
     anchors, n = np.asarray(anchors, np.int64), len(embeddings)
     groups = np.arange(n) if groups is None else np.asarray(groups)
     stands = np.zeros(n, bool)
     stands[np.unique(groups, return_index=True)[1]] = True
     wanted = (embeddings, groups, stands, round(near_duplicate * _GRID), pool)
+    if search == "faiss":
+        return _by_index(anchors, *wanted)
     if len(anchors) * n <= _SMALL or n <= _RUN * (pool + _SPARE):
         return _by_definition(anchors, *wanted)
     found, proven = _by_device(anchors, *wanted)
@@ -116,6 +121,45 @@ def _by_device(anchors, embeddings, groups, stands, limit, pool):
             mine, near, cosines, embeddings, limit, pool, error
         )
     return found, proven
+
+
+def _by_index(anchors, embeddings, groups, stands, limit, pool):
+    """As `_by_definition`, among the candidates that an index finds."""
+    try:
+        import faiss
+    except ImportError as error:
+        raise ValueError(
+            "config.game.search='faiss' needs the library: install it with "
+            "pip install 'vlm_games[faiss]', or take 'exact'."
+        ) from error
+    n, width = embeddings.shape
+    unit = np.concatenate(
+        [
+            _unit(embeddings, np.arange(row, min(row + _BLOCK, n)))
+            for row in range(0, n, _BLOCK)
+        ],
+        dtype=np.float32,
+    )
+    cells = max(1, int(n**0.5))
+    index = faiss.index_factory(
+        width, f"IVF{cells},Flat", faiss.METRIC_INNER_PRODUCT
+    )
+    # As many as its k-means looks at; by chance, whatever the order is.
+    sample = np.random.default_rng(0).permutation(n)[: 64 * cells]
+    index.train(unit[sample])
+    index.add(unit)
+    index.nprobe = max(8, cells // 16)
+    found = np.full((len(anchors), pool), -1, np.int64)
+    for row in range(0, len(anchors), _BLOCK):
+        mine = anchors[row : row + _BLOCK]
+        cosines, near = index.search(unit[mine], min(4 * (pool + _SPARE), n))
+        barred = (near < 0) | ~stands[near]
+        barred |= groups[mine][:, None] == groups[near]
+        cosines[barred] = -np.inf
+        found[row : row + _BLOCK], _ = _decide(
+            mine, np.maximum(near, 0), cosines, embeddings, limit, pool, 0.0
+        )
+    return found
 
 
 @functools.partial(jax.jit, static_argnums=5)

@@ -105,24 +105,33 @@ class DialogGames:
           room: images there is room for; the same in every iteration, so that
             nothing is compiled anew.
         """
-        c, total = self.bench.config, len(self.bench.images)
+        c, images, engine = (
+            self.bench.config,
+            self.bench.images,
+            self.bench.engine,
+        )
+        # By an image's own number, whatever is encoded beside it.
+        keys = {
+            number: jax.random.split(
+                fold(c.seed, iteration, number), len(images)
+            )
+            for number, strength in views
+            if strength
+        }
         found = {number: [] for number, _ in views}
         size, done = c.encode_images, 0
-        for pixels in pieces(self.bench.images, seen, size, c.image_workers):
+        for pixels in pieces(images, seen, size, c.image_workers):
             some = seen[done : done + size]
             short, done = size - len(some), done + size
+            # One shape: compiled once.
             pixels = np.concatenate([pixels, pixels[:1].repeat(short, 0)])
             some = np.concatenate([some, some[:1].repeat(short)])
             for number, strength in views:
                 view = pixels
                 if strength:
-                    # By the image's own number, whatever is encoded beside it.
-                    keys = jax.random.split(
-                        fold(c.seed, iteration, number), total
-                    )
                     config = AugmentConfig(strength=strength)
-                    view = np.asarray(_view(keys[some], pixels, config))
-                found[number].append(self.bench.engine.encode(params, view))
+                    view = np.asarray(_view(keys[number][some], pixels, config))
+                found[number].append(engine.encode(params, view))
         rows = room * self.bench.model.tokens_per_image
         return {number: _join(parts, rows) for number, parts in found.items()}
 
