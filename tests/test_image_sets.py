@@ -257,7 +257,7 @@ def test_an_unknown_kind_names_the_nearest_one(typed, meant):
         ),
         ("clusters", {"clusters": None}, "needs clusters"),
         ("clusters", {"clusters": np.arange(TOTAL) // 3}, "largest has 3"),
-        ("clusters", {"clusters": np.full(TOTAL, -1)}, "none of 0 clusters"),
+        ("clusters", {"clusters": np.full(TOTAL, -1)}, "none of 0 groups"),
         ("clusters", {"clusters": np.zeros(TOTAL)}, "must be an int"),
         ("frames", {"frames": None}, "needs frames"),
         ("frames", {"frames": np.arange(TOTAL) // 3}, "no episode has 4"),

@@ -84,37 +84,65 @@ def data_dir(tmp_path_factory):
     return data_dir
 
 
-@pytest.mark.parametrize("preset", ["coco", "open_images"])
-def test_a_preset_reads_its_dataset_as_tfds_prepares_it(tmp_path, preset):
-    """With the features of the true builder; labels are not looked at."""
+def described(preset: str):
+    """The features that TFDS gives the dataset, labels and all."""
     import tensorflow_datasets as tfds
 
+    def label(count: int):
+        return tfds.features.ClassLabel(num_classes=count)
+
+    if preset == "coco":
+        objects = {
+            "area": np.int64,
+            "bbox": tfds.features.BBoxFeature(),
+            "id": np.int64,
+            "is_crowd": np.bool_,
+            "label": label(80),
+        }
+        more = {"image/id": np.int64}
+    else:
+        objects = {"label": label(7), "confidence": np.int32}
+        boxes = {"label": label(7), "bbox": tfds.features.BBoxFeature()}
+        more = {"bobjects": tfds.features.Sequence(boxes)}
+    return tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(),
+            "image/filename": tfds.features.Text(),
+            "objects": tfds.features.Sequence(objects),
+            **more,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("preset", "version"), [("coco", "1.1.0"), ("open_images", "2.0.0")]
+)
+def test_a_preset_reads_its_dataset_as_tfds_prepares_it(
+    tmp_path, preset, version
+):
+    """The true name, config and features; labels are not looked at."""
     file = runpy.run_path(str(ROOT / "configs" / f"{preset}.py"))
     c = file["get_config"]()
     kind, name, split = split_name(c.images)
-    builder = tfds.builder(name, data_dir=tmp_path)
+    dataset, kept = name.split("/")
     info = {
-        "name": builder.name,
-        "version": str(builder.version),
-        "configName": builder.builder_config.name,
-        "moduleName": "photos",
+        "name": dataset,
+        "version": version,
+        "configName": kept,
+        "moduleName": dataset,
     }
     examples = [
-        {
-            "image": [encoded(colour)],
-            "image/filename": [f"{i}.jpg".encode()],
-            "objects/label": [3, 4],
-            "bobjects/label": [5],
-        }
-        for i, colour in enumerate(COLOURS)
+        {"image": [encoded(colour)], "objects/label": [3, 4]}
+        for colour in COLOURS
     ]
-    folder = tmp_path / name / str(builder.version)
-    prepare(folder, builder.info.features, info, examples)
+    folder = tmp_path / dataset / kept / version
+    prepare(folder, described(preset), info, examples)
     c.images, c.tfds_dir = f"tfds:{name}:train", str(tmp_path)
     source, skipped = open_images(c, 8)
     assert kind == "tfds" and len(source) == 4 and not skipped
+    assert source.names[2] == f"{name}/{version}/train/2"
     assert source[2][4, 4].tolist() == list(COLOURS[2])
-    assert split.startswith("train") and "tensorflow" not in sys.modules
+    assert split.startswith("train[:") and "tensorflow" not in sys.modules
 
 
 def test_several_threads_read_the_same_images(data_dir):
@@ -146,7 +174,8 @@ def test_slice_of_a_split_has_its_own_digest(data_dir):
     ("name", "split", "key", "message"),
     [
         ("mnist", "train", "image", r"not prepared(?s:.*)tfds build mnist"),
-        ("phottos", "train", "image", "No dataset 'phottos'"),
+        ("coco/2014", "train", "image", r"not prepared(?s:.*)tfds build coco"),
+        ("phottos", "train", "image", "'phottos' is not prepared"),
         ("photos", "test", "image", "no split 'test'; it has train"),
         ("photos", "train", "label", "image features are: image"),
     ],

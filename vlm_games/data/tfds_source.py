@@ -87,14 +87,17 @@ def _image_file(record: bytes, key: str) -> bytes:
 def _open_builder(name: str, data_dir: str) -> Any:
     # Imported here: it takes seconds, and only those who use it should wait.
     import tensorflow_datasets as tfds
+    from tensorflow_datasets.core import read_only_builder
 
     advice = _HOW_TO_PREPARE.format(name=name, data_dir=data_dir)
     try:
-        builder = tfds.builder(name, data_dir=data_dir)
+        # From its files alone: the code of some datasets needs TensorFlow.
+        builder = read_only_builder.builder_from_files(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError as error:
         raise ValueError(
-            f"No dataset {name!r}: TFDS has none of that name, and nothing is "
-            f"prepared under {data_dir}/{name}.\n{advice}"
+            f"Dataset {name!r} is not prepared: nothing of it is under "
+            f"{data_dir}. Its config, if it has several, belongs to the name "
+            f"(coco/2017).\n{advice}"
         ) from error
     if not builder.info.splits:
         raise ValueError(
