@@ -3,7 +3,6 @@
 import os
 import sys
 import threading
-import time
 
 import ml_collections
 import numpy as np
@@ -23,7 +22,7 @@ class Counted:
     def __init__(self, count: int):
         self.names = tuple(str(i) for i in range(count))
         self.groups = Groups.unknown(count)
-        self.asked, self.threads = [], set()
+        self.asked = []
 
     def __len__(self) -> int:
         return len(self.names)
@@ -32,7 +31,6 @@ class Counted:
         if index >= len(self):
             raise IndexError(index)
         self.asked.append(index)
-        self.threads.add(threading.get_ident())
         return np.full((4, 4, 3), index, np.uint8)
 
     def digest(self) -> str:
@@ -47,19 +45,15 @@ def greys(images) -> list[int]:
 
 
 def test_images_are_fetched_in_order_by_several_threads():
-    source = Counted(50)
-    source.groups.steps.setflags(write=False)
-    slow = source.__class__.__getitem__
+    together = threading.Barrier(4, timeout=60)
 
-    class Slow(Counted):
+    class Meeting(Counted):
         def __getitem__(self, index):
-            time.sleep(0.001)
-            return slow(self, index)
+            together.wait()  # until four threads are here
+            return super().__getitem__(index)
 
-    source = Slow(50)
     indices = [7, 3, 3, 49, *range(20)]
-    assert greys(fetch(source, indices, workers=4)) == indices
-    assert len(source.threads) == 4
+    assert greys(fetch(Meeting(50), indices, workers=4)) == indices
 
 
 def test_pieces_hold_all_and_no_more_than_a_few_are_decoded_ahead():

@@ -124,6 +124,11 @@ def test_a_link_within_the_folder_is_read(folder):
     assert len(open_manifest(jsonl(folder, {"path": "link.png"}), 8)) == 1
 
 
+def test_a_manifest_that_is_not_there_says_where_it_was_looked_for(folder):
+    with pytest.raises(FileNotFoundError, match="no manifest .*none.csv"):
+        open_manifest(folder / "none.csv", 8)
+
+
 @pytest.mark.parametrize("limit", [0, 2**20])
 def test_unreadable_images_are_skipped_and_named_by_their_line(folder, limit):
     (folder / "f" / "0.png").write_text("no image")

@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import types
 from pathlib import Path
 
 import ml_collections
@@ -17,6 +18,7 @@ from vlm_games.games.set_file import (
     take,
     write_sets,
 )
+from vlm_games.methods.dialog_games import DialogGames
 from vlm_games.models.mesh import make_mesh
 from vlm_games.sampling.engine import Engine
 from vlm_games.set_maker import SetMaker
@@ -151,3 +153,47 @@ def test_embeddings_are_kept_where_squares_are(
 def test_metadata_that_are_not_there_are_asked_for(config, params):
     with pytest.raises(ValueError, match="'task': none of 0 groups"):
         make(config, params, sets="task").draw(1, 0, 1)
+
+
+# What is encoded of them -----------------------------------------------------
+
+
+def prepare(config, params, games: int):
+    """(images that were asked for, what the games of an iteration see)."""
+    maker = make(config, params, games=games, images=2, judges=1)
+    asked = []
+
+    class Asked(Greys):
+        def __getitem__(self, index):
+            asked.append(index)
+            return super().__getitem__(index)
+
+    bench = types.SimpleNamespace(
+        config=maker.config,
+        images=Asked(),
+        engine=maker.engine,
+        model=config,
+        draw_sets=maker.draw,
+    )
+    prepared = DialogGames(bench).prepare(params, 1)
+    assert len(set(asked)) == len(asked)  # decoded once for all views
+    return sorted(asked), prepared
+
+
+def test_only_what_is_played_with_is_encoded_and_each_as_ever(config, params):
+    some, few = prepare(config, params, 6)
+    everything, all_ = prepare(config, params, 60)
+    used = {i for one in few.sets for i in one.images}
+    assert set(some) == set(few.seen.tolist()) == used
+    assert everything == list(range(40))
+    tokens = config.tokens_per_image
+    # Room for all images that six games of two may have, whatever they draw.
+    assert few.guesser.shape[0] == 12 * tokens
+    for found, whole in (
+        (few.guesser, all_.guesser),
+        (few.judges[0], all_.judges[0]),
+    ):
+        found = np.asarray(found).reshape(12, tokens, -1)[: len(few.seen)]
+        whole = np.asarray(whole).reshape(40, tokens, -1)[few.seen]
+        np.testing.assert_allclose(found, whole, atol=1e-5)
+    assert few.describer is few.guesser

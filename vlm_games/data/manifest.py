@@ -139,6 +139,12 @@ def read_rows(path: str | os.PathLike) -> list[Row]:
         )
     try:
         text = epath.Path(name).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        whole = name if is_remote(name) else os.path.abspath(name)
+        raise FileNotFoundError(
+            f"There is no manifest {name} (looked for {whole}); mend "
+            "config.images."
+        ) from error
     except UnicodeDecodeError as error:
         raise ManifestError(
             f"{name} is not UTF-8 ({error}); save it as UTF-8."
