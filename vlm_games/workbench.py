@@ -8,7 +8,7 @@ from collections.abc import Callable
 import jax
 
 from vlm_games import choices
-from vlm_games.base_model import load_base
+from vlm_games.base_model import BaseModel, load_base
 from vlm_games.data.images import ImageSource, RenderedSource, Subset
 from vlm_games.data.opening import open_images
 from vlm_games.data.workdir import Workdir
@@ -95,9 +95,7 @@ def build(config) -> Setup:
     play, held, skipped = _images(config, size)
     c = config.eval
     engine = Engine(model, mesh, config.encode_images)
-    maker = SetMaker(config, play, engine, base.params, base.digest)
-    if config.method == "dialog_games" and config.iterations:
-        maker.draw(1, 0, 1)  # what cannot be drawn is told before all else
+    maker = _set_maker(config, play, engine, base)
     bench = Workbench(
         config=config,
         model=model,
@@ -132,6 +130,14 @@ def build(config) -> Setup:
     )
     digests = {"base": base.digest, "images": play.digest()}
     return Setup(bench, base.params, held_out, tuple(skipped), digests)
+
+
+def _set_maker(config, images, engine, base: BaseModel) -> SetMaker:
+    """Draws the sets of games; what cannot be drawn is told before all else."""
+    maker = SetMaker(config, images, engine, base.params, base.digest)
+    if config.method == "dialog_games" and config.iterations:
+        maker.draw(1, 0, 1)
+    return maker
 
 
 def _images(config, size: int):

@@ -47,6 +47,14 @@ class FileSource:
         self._images, self._size = found.images, size
         self.names = tuple(names[i] for i in readable)
         self.groups, self.skipped = groups, tuple(skipped)
+        if skipped:
+            logging.warning(
+                "%d images, %d entries skipped, the first being %s: %s",
+                len(self.names),
+                len(skipped),
+                skipped[0].path,
+                skipped[0].reason,
+            )
 
     def __len__(self) -> int:
         return len(self.names)
@@ -121,17 +129,7 @@ def open_folder(
         clusters=folders,
         episodes=folders,
     )
-    source = FileSource(paths, listed.names, size, found, groups, skipped)
-    if skipped:
-        logging.warning(
-            "%s: %d images, %d entries skipped, the first being %s: %s",
-            path,
-            len(source),
-            len(skipped),
-            skipped[0].path,
-            skipped[0].reason,
-        )
-    return source
+    return FileSource(paths, listed.names, size, found, groups, skipped)
 
 
 def join(root: str, name: str) -> str:

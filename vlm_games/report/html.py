@@ -63,6 +63,43 @@ def render(
     sets: Sequence[SetView] = (),
 ) -> str:
     """The page as a string; the template escapes every text of the run."""
+    arms = {name: measures.ordered(rows) for name, rows in arms.items()}
+    main = arms.get(measures.MAIN, [])
+    album = gallery.Album()
+    games = [x for x in shown if isinstance(x, GameView)]
+    others = [x for x in shown if isinstance(x, CandidateView)]
+    sections = [
+        *gallery.sections(games, album),
+        *candidates.sections(others, album),
+    ]
+    return (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            title=title,
+            config_text=config_text,
+            skipped=skipped,
+            css=Markup((HERE / "report.css").read_text(encoding="utf-8")),
+            story=story.tell(arms),
+            measures=measures.taken(arms),
+            tiles=tables.tiles(arms),
+            iterations=tables.iterations(arms),
+            charts=tables.charts(arms),
+            legend=[(name, svg.legend_key(i)) for i, name in enumerate(arms)],
+            filters=tables.filters(main),
+            guards=tables.guards(main),
+            guard_names=tables.GUARDS,
+            chance=tables.chance(games),
+            kinds=tables.kinds(arms),
+            phases=tables.phases(main),
+            sets=contact_sheet.rows(sets, album),
+            sections=sections,
+            pictures_css=album.css(),
+        )
+    )
+
+
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -76,33 +113,4 @@ def render(
             "-", "\N{MINUS SIGN}"
         ),
     )
-    arms = {name: measures.ordered(rows) for name, rows in arms.items()}
-    main = arms.get(measures.MAIN, [])
-    album = gallery.Album()
-    games = [x for x in shown if isinstance(x, GameView)]
-    others = [x for x in shown if isinstance(x, CandidateView)]
-    sections = [
-        *gallery.sections(games, album),
-        *candidates.sections(others, album),
-    ]
-    return environment.get_template("report.html.jinja").render(
-        title=title,
-        config_text=config_text,
-        skipped=skipped,
-        css=Markup((HERE / "report.css").read_text(encoding="utf-8")),
-        story=story.tell(arms),
-        measures=measures.taken(arms),
-        tiles=tables.tiles(arms),
-        iterations=tables.iterations(arms),
-        charts=tables.charts(arms),
-        legend=[(name, svg.legend_key(i)) for i, name in enumerate(arms)],
-        filters=tables.filters(main),
-        guards=tables.guards(main),
-        guard_names=tables.GUARDS,
-        chance=tables.chance(games),
-        kinds=tables.kinds(arms),
-        phases=tables.phases(main),
-        sets=contact_sheet.rows(sets, album),
-        sections=sections,
-        pictures_css=album.css(),
-    )
+    return environment
