@@ -174,7 +174,7 @@ def saved(tmp_path_factory):
         "image": images,
         "id": ["a", "b", "c", "d"],
         "cluster": ["x", "y", None, "x"],
-        "step": [3, 2, 1, 0],
+        "step": [3, 2, None, 0],
         "label": [0, 1, 0, 1],
     }
     made = datasets.Dataset.from_dict(rows).cast_column(
@@ -191,7 +191,7 @@ def test_a_dataset_of_hugging_face_is_read(saved):
     assert source.names == ("a", "b", "c", "d")
     assert greys(source) == [0, 40, 80, 120]
     assert source.groups.clusters.tolist() == [0, 1, -1, 0]
-    assert source.groups.steps.tolist() == [3, 2, 1, 0]
+    assert source.groups.steps.tolist() == [3, 2, 2, 0]
     assert greys(fetch(source, [3, 1] * 20, 4)) == [120, 40] * 20
     with pytest.raises(IndexError):
         source[4]

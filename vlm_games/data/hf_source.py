@@ -4,6 +4,7 @@ import hashlib
 import io
 import operator
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from vlm_games.data import decode
 from vlm_games.data.images import Groups, number
 
-COLUMNS = ("cluster", "episode", "task", "step")
+COLUMNS = ("cluster", "episode", "task")
 
 
 class HfSource:
@@ -45,13 +46,10 @@ class HfSource:
         self._rows, self._size = _undecoded(rows, self._key), size
         self._fingerprint = rows._fingerprint
         self.names = _names(rows, name, split)
-        known = {
-            f"{key}s": np.asarray(rows[key], np.int64)
-            if key == "step"
-            else number(rows[key][:])
-            for key in COLUMNS
-            if key in rows.column_names
-        }
+        columns = [key for key in COLUMNS if key in rows.column_names]
+        known = {f"{key}s": number(rows[key][:]) for key in columns}
+        if "step" in rows.column_names:
+            known["steps"] = _steps(rows["step"][:], name)
         self.groups = Groups.unknown(len(rows), **known)
 
     def __len__(self) -> int:
@@ -124,6 +122,17 @@ def _undecoded(rows: Any, key: str) -> Any:
     return rows.select_columns([key]).cast_column(
         key, datasets.Image(decode=False)
     )
+
+
+def _steps(values: Sequence[Any], name: str) -> np.ndarray:
+    """int64 [n]; where there is none, the row's own number."""
+    steps = [i if value is None else value for i, value in enumerate(values)]
+    if not all(isinstance(step, int) for step in steps):
+        raise ValueError(
+            f"Dataset hf:{name}: its column step holds other things than whole "
+            "numbers; rename it, or make it one."
+        )
+    return np.array(steps, np.int64)
 
 
 def _names(rows: Any, name: str, split: str) -> tuple[str, ...]:
