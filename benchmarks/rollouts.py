@@ -21,9 +21,10 @@ import sys
 import tempfile
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 from engines import work as works
 
+from vlm_games import command_line
 from vlm_games.base_model import load_base
 from vlm_games.data.images import RenderedSource
 from vlm_games.games.layout import handover, opening
@@ -291,8 +292,7 @@ def show(result: dict) -> str:
     return "\n".join(lines)
 
 
-def main(argv):
-    del argv
+def main() -> None:
     names = list(_ENGINES.value)
     if "vllm" in names and not _VLLM.value:
         names.remove("vllm")
@@ -320,4 +320,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

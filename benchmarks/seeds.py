@@ -13,13 +13,16 @@ import json
 import pathlib
 import sys
 
-from absl import app, flags
+from absl import flags
 
+from vlm_games import command_line
 from vlm_games.data.workdir import Workdir
 from vlm_games.report.intervals import interval
-from vlm_games.side_by_side import run_all
+from vlm_games.side_by_side import RunFailedError, run_all
 
-_CONFIG = flags.DEFINE_string("config", None, "Config file.")
+_CONFIG = flags.DEFINE_string(
+    "config", None, "Config file, or the name of one of ours."
+)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Parent of the runs.")
 _SEEDS = flags.DEFINE_integer("seeds", 5, "Number of seeds, from 0.")
 _JOBS = flags.DEFINE_integer("jobs", 2, "Runs side by side.")
@@ -100,13 +103,12 @@ def markdown(result: dict) -> str:
     return "\n".join(lines)
 
 
-def main(argv) -> None:
-    del argv
+def main() -> None:
     root = pathlib.Path(_WORKDIR.value)
     workdirs = [root / f"seed_{seed}" for seed in range(_SEEDS.value)]
     flags_of = {
         workdir: [
-            f"--config={_CONFIG.value}",
+            f"--config={command_line.find_config(_CONFIG.value)}",
             f"--config.seed={seed}",
             *[f"--{item}" for item in _SET.value],
         ]
@@ -123,5 +125,4 @@ def main(argv) -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["config", "workdir"])
-    app.run(main)
+    command_line.run(main, ["config", "workdir"], (RunFailedError,))

@@ -13,13 +13,15 @@ import sys
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import flags
 
+from vlm_games import command_line
 from vlm_games.base_model import load_base
 from vlm_games.data.images import RenderedSource
 from vlm_games.evaluation.choices import choice_accuracy, draw_choices
 from vlm_games.evaluation.descriptions import describe, description_figures
 from vlm_games.evaluation.questions import draw_items
+from vlm_games.evaluation.speaker import Speaker
 from vlm_games.games.answer import Asked, answer
 from vlm_games.games.instructions import read_back
 from vlm_games.games.play import Role
@@ -122,24 +124,23 @@ def records(say, words, count: int) -> dict:
     }
 
 
-def main(argv) -> None:
-    del argv
+def main() -> None:
     mesh = make_mesh(jax.devices()[:1])
     base = load_base(_BASE.value, "float32", 0, {}, mesh)
     engine = Engine(base.model, mesh)
     size = base.model.vision.image_size
     source = RenderedSource(_SPLIT.value, _SCENES.value, size)
     role = Role(base.params, engine.encode(base.params, source.images))
-    spoken = (engine, base.tokenizer, base.prompts, base.instructions, role)
+    speaker = Speaker(engine, base.tokenizer, base.prompts, base.instructions)
 
     def say(asked, limit: int, temperature: float):
         return answer(engine, base.tokenizer, role, asked, limit, temperature)
 
     items = draw_choices(source.scenes, 0)
     told = [world.caption(source.scenes[x.image]) for x in items]
-    seen = choice_accuracy(*spoken, items, 0)
-    read = choice_accuracy(*spoken, items, 0, told)
-    texts = describe(*spoken, len(source), 40)
+    seen = choice_accuracy(speaker, role, items, 0)
+    read = choice_accuracy(speaker, role, items, 0, told)
+    texts = describe(speaker, role, len(source), 40)
     result = {
         **pairs(say, base, source.scenes),
         **asked_for(say, base, source.scenes),
@@ -158,4 +159,4 @@ def main(argv) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

@@ -16,6 +16,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.start = ""
     c.dtype = "float32"  # or bfloat16: of the params as they are written
     c.images = 4  # images in a game
+    c.frozen = ()  # parts that are not trained, as "vision"
 
     c.model = ml_collections.ConfigDict()
     c.model.image_size = 32  # pixels

@@ -86,6 +86,13 @@ def get_config() -> ml_collections.ConfigDict:
     # Share of the games to learn from whose Guesser asks all its questions;
     # in the others, and wherever games are measured, it guesses when it likes.
     c.game.asks_all = 0.75
+    # With Triangular Consistency: the share of the answers of a kind, among
+    # those with credit, that is learned: what is told again best, by
+    # config.triangle. 0: nothing is told again.
+    c.game.consistent = 0.0
+    # With STIC: share of the games to learn from in which a distractor is the
+    # target, corrupted by config.stic.
+    c.game.corrupted = 0.0
 
     c.stic = stic()
     c.triangle = triangle()
@@ -145,6 +152,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.eval.source_images = 250
     c.eval.games = 512
     c.eval.guard_games = 128  # of each guard, of the main arm
+    c.eval.rows = 128  # prompts at once, on each device, of what follows
     c.eval.choices = False  # whether multiple choices are measured
     # Whether questions are also asked behind the model's own description.
     c.eval.described = False

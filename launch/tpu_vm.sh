@@ -1,72 +1,68 @@
 #!/usr/bin/env bash
-# Installs this checkout on all workers of a Cloud TPU VM and starts a run.
+# A run on all workers of a Cloud TPU VM: one host, or a slice of a pod.
 #
-#   launch/tpu_vm.sh --name=games --zone=us-central2-b [--project=P] \
-#       [--create=v5litepod-16 [--version=RUNTIME]] [--dry-run] -- \
-#       --config=configs/scenes.py --workdir=/mnt/shared/scenes
+#   launch/tpu_vm.sh VERB --name=games --zone=us-central2-b [--project=P] \
+#       [--dry_run] [flags of the verb]
 #
-# What follows -- goes to `python -m vlm_games.main` on every worker.
-# --create makes the TPU VM first; without it, it must exist. --dry-run prints
-# the commands and runs none of them. What is sent is the last commit (HEAD).
+#   create  makes the TPU VM: --type=v5litepod-16 [--version=RUNTIME] [--spot]
+#   install sends the last commit (HEAD) to all workers and installs it
+#   run     starts a run on all of them: -- --config=FILE --workdir=DIR ...
+#   follow  shows the log of a worker, as it grows: [--worker=0]
+#   delete  deletes the TPU VM
+#
+# --dry_run prints the commands and runs none of them. What follows -- goes to
+# `python -m vlm_games.main` on every worker.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=launch/steps.sh
+. launch/steps.sh
 
-usage() { sed -n '2,10s/^# \{0,1\}//p' launch/tpu_vm.sh >&2; }
-
-die() {
-  echo "launch/tpu_vm.sh: $1" >&2
-  usage
-  exit 2
-}
-
-name='' zone='' project='' create='' version='' dry_run=false
+verb=${1:-} name='' zone='' project='' type='' version='' worker=0
+spot=false dry_run=false
+[[ $# -eq 0 ]] || shift
 while [[ $# -gt 0 ]]; do
   case $1 in
     --name=*) name=${1#*=} ;;
     --zone=*) zone=${1#*=} ;;
     --project=*) project=${1#*=} ;;
-    --create=*) create=${1#*=} ;;
+    --type=*) type=${1#*=} ;;
     --version=*) version=${1#*=} ;;
-    --dry-run) dry_run=true ;;
-    --help) usage; exit 0 ;;
+    --worker=*) worker=${1#*=} ;;
+    --spot) spot=true ;;
+    --dry_run) dry_run=true ;;
     --) shift; break ;;
     *) die "unknown argument $1 (flags of the program go after --)" ;;
   esac
   shift
 done
-[[ -n $name ]] || die "--name is missing"
-[[ -n $zone ]] || die "--zone is missing"
-[[ $# -gt 0 ]] || die "nothing to run: give the program's flags after --"
-[[ -z $version || -n $create ]] || die "--version goes with --create"
-
-# Prints a command in a form that can be pasted, then runs it.
-run() {
-  printf '%q ' "$@"
-  printf '\n'
-  if ! $dry_run; then "$@"; fi
-}
 
 tpu() {
-  local verb=$1
+  local action=$1
   shift
-  run gcloud compute tpus tpu-vm "$verb" "$@" --zone="$zone" \
+  run gcloud compute tpus tpu-vm "$action" "$name" "$@" --zone="$zone" \
     ${project:+--project="$project"}
 }
 
-if [[ -n $create ]]; then
-  tpu create "$name" --accelerator-type="$create" \
-    --version="${version:-tpu-ubuntu2204-base}"
-fi
+on_workers() { tpu ssh --worker="$1" --command="$2"; }
 
-archive=$(mktemp --suffix=.tar.gz)
-trap 'rm -f "$archive"' EXIT
-run git archive --format=tar.gz --output="$archive" HEAD
-tpu scp "$archive" "$name:vlm_games.tar.gz" --worker=all
+create() {
+  [[ -n $type ]] || die "create needs --type, such as --type=v5litepod-16"
+  local options=()
+  if $spot; then options+=(--spot); fi
+  tpu create --accelerator-type="$type" \
+    --version="${version:-tpu-ubuntu2204-base}" "${options[@]}"
+}
 
-# %q keeps flags whole through the remote shell: --config.name='a b'.
-flags=$(printf '%q ' "$@")
-# The package needs Python 3.11; the base images carry 3.10 as python3.
-tpu ssh "$name" --worker=all --command="set -e
+install() {
+  local archive
+  archive=$(mktemp --suffix=.tar.gz)
+  # shellcheck disable=SC2064 # the name of now, not of later
+  trap "rm -f '$archive'" EXIT
+  run git archive --format=tar.gz --output="$archive" HEAD
+  run gcloud compute tpus tpu-vm scp "$archive" "$name:vlm_games.tar.gz" \
+    --worker=all --zone="$zone" ${project:+--project="$project"}
+  # The package needs Python 3.11; the base images carry 3.10 as python3.
+  on_workers all "set -e
 rm -rf vlm_games && mkdir vlm_games
 tar -xzf vlm_games.tar.gz -C vlm_games
 command -v python3.11 > /dev/null || {
@@ -75,15 +71,32 @@ command -v python3.11 > /dev/null || {
 }
 python3.11 -m venv venv
 venv/bin/pip install --quiet -e './vlm_games[tpu]'"
+}
 
-# All workers start together and wait for each other. setsid and nohup keep
-# the run alive when this shell goes.
-tpu ssh "$name" --worker=all --command="cd vlm_games
-nohup setsid ../venv/bin/python -m vlm_games.main $flags > ../run.log 2>&1 < /dev/null &"
+start() {
+  [[ $# -gt 0 ]] || die "nothing to run: give the program's flags after --"
+  local flags
+  # %q keeps flags whole through the remote shell: --config.name='a b'.
+  flags=$(printf '%q ' "$@")
+  # All workers start together and wait for one another. setsid and nohup keep
+  # the run alive when this shell goes.
+  on_workers all "cd vlm_games
+nohup setsid ../venv/bin/python -m vlm_games.main --hosts=auto $flags \
+> ../run.log 2>&1 < /dev/null &"
+}
 
-if $dry_run; then exit 0; fi
-echo
-echo "Started. To follow worker 0:"
-tail_log='tail -n 50 -f run.log'
-printf 'gcloud compute tpus tpu-vm ssh %q --zone=%q --worker=0 --command=%q\n' \
-  "$name" "$zone" "$tail_log"
+case $verb in
+  create | install | run | follow | delete) ;;
+  '') die "give a verb" ;;
+  *) die "unknown verb $verb" ;;
+esac
+[[ -n $name ]] || die "--name is missing"
+[[ -n $zone ]] || die "--zone is missing"
+[[ $verb == run || $# -eq 0 ]] || die "flags after -- go with run"
+case $verb in
+  create) create ;;
+  install) install ;;
+  run) start "$@" ;;
+  follow) on_workers "$worker" 'tail -n 50 -f run.log' ;;
+  delete) tpu delete ;;
+esac

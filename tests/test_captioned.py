@@ -2,9 +2,10 @@
 
 import pytest
 
-from vlm_games.evaluation import choices
+from vlm_games.evaluation import speaker
 from vlm_games.evaluation.captioned import captioned_accuracy
 from vlm_games.evaluation.choices import Choice
+from vlm_games.evaluation.speaker import Speaker
 from vlm_games.games.answer import Answer
 from vlm_games.games.instructions import Instructions
 from vlm_games.games.prompts import Prompts
@@ -26,7 +27,7 @@ def model(monkeypatch):
     """Reads the color, and its mark, off a description."""
     asked = []
 
-    def answer(engine, tokenizer, role, prompts, limit):
+    def answer(engine, tokenizer, role, prompts, limit, rows):
         asked.append(prompts)
         return [Answer(say(p), True, 0.0, 1) for p in prompts]
 
@@ -36,13 +37,13 @@ def model(monkeypatch):
         words = listed.split()
         return words[words.index(color) - 1] + " ."
 
-    monkeypatch.setattr(choices, "answer", answer)
+    monkeypatch.setattr(speaker, "answer", answer)
     return asked
 
 
 def measured(descriptions, items=ITEMS):
-    spoken = None, None, Prompts(), Instructions(), None
-    return captioned_accuracy(*spoken, items, 0, descriptions)
+    spoken_to = Speaker(None, None, Prompts(), Instructions())
+    return captioned_accuracy(spoken_to, None, items, 0, descriptions)
 
 
 def test_the_description_stands_for_the_image(model):

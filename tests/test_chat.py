@@ -161,6 +161,7 @@ def test_a_public_checkpoint_is_a_base(folder):
     assert again.digest == base.digest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size"), [("llava", 28), ("gemma3", 28), ("qwen2_vl", 48)]
 )

@@ -14,6 +14,7 @@ from vlm_games.games.filters import FILTERS
 from vlm_games.games.prompts import Prompts, prompt_words
 from vlm_games.games.protocol import GameSettings
 from vlm_games.methods import choose
+from vlm_games.methods.answers import shuffle_answers, telling_answers
 from vlm_games.workbench import stratum
 from vlm_games.worlds import questions as world
 
@@ -23,9 +24,10 @@ BENCH = types.SimpleNamespace(
     prompts=PROMPTS,
     stratum=stratum,
     config=types.SimpleNamespace(play=RULES),
+    images=(),
 )
 CONFIG = types.SimpleNamespace(
-    credit=0.1, balance=True, asks_all=0.0, filter="success"
+    credit=0.1, balance=True, asks_all=0.0, filter="success", consistent=0.0
 )
 SEED = (0, 1)
 CONTROLS = ("unfiltered", "lost", "shuffled")
@@ -173,7 +175,7 @@ def test_shuffled_learns_mains_games_with_its_answers_mixed_up(records):
 
 
 def test_shuffling_keeps_the_answers_of_each_kind(records):
-    answers = choose.telling_answers(records, CONFIG, BENCH, rng=rng())
+    answers = telling_answers(records, CONFIG, BENCH, rng=rng())
 
     def per_kind(answers):
         return collections.Counter(
@@ -181,7 +183,7 @@ def test_shuffling_keeps_the_answers_of_each_kind(records):
             for _, question, answer in answers
         )
 
-    shuffled = choose.shuffle_answers(answers, BENCH, rng())
+    shuffled = shuffle_answers(answers, BENCH, rng())
     assert shuffled != answers
     assert per_kind(shuffled) == per_kind(answers)
 
@@ -205,7 +207,7 @@ def test_answers_without_enough_credit_are_not_learned():
     turns = [turn(f"q{i} ?", "red", c) for i, c in enumerate(credits)]
     as_they_are = types.SimpleNamespace(**{**vars(CONFIG), "balance": False})
     games = [record(0, turns)]
-    found = choose.telling_answers(games, as_they_are, BENCH, rng())
+    found = telling_answers(games, as_they_are, BENCH, rng())
     assert [question for _, question, _ in found] == ["q2 ?", "q3 ?"]
 
 
@@ -226,7 +228,7 @@ def test_no_answer_outnumbers_the_runner_up_of_its_kind(given, learned):
     ]
 
     def counts(config):
-        found = choose.telling_answers(games, config, BENCH, rng())
+        found = telling_answers(games, config, BENCH, rng())
         return collections.Counter(a for _, q, a in found if q == "which ?")
 
     assert counts(CONFIG) == learned

@@ -8,6 +8,7 @@ import runpy
 
 import pytest
 
+from vlm_games import choices
 from vlm_games.report import comparison
 from vlm_games.side_by_side import RunFailedError, run_all
 
@@ -87,7 +88,22 @@ def test_the_files_hold_all_rows_and_no_markup_of_the_run(tmp_path):
     assert "| stic | main | +3.0 ± 2.5 |" in table
 
 
-@pytest.mark.parametrize("entry", ["dialog_games", "stic", "triangle", "text"])
+ENTRIES = tuple(runpy.run_path(str(CONFIG))["ENTRIES"])
+
+
+def test_combinations_are_dialog_games_with_their_budget():
+    get_config = runpy.run_path(str(CONFIG))["get_config"]
+    plain = get_config("dialog_games")
+    for entry in [e for e in ENTRIES if e.startswith("games_")]:
+        c = get_config(entry)
+        choices.check(c)
+        assert c.game.consistent or c.game.corrupted
+        c.game.consistent = c.game.corrupted = 0.0
+        c.controls = plain.controls
+        assert c == plain
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
 def test_every_entry_trains_on_as_many_tokens(entry):
     """Rows x tokens x steps of what an entry's stages compute, replay too."""
     get_config = runpy.run_path(str(CONFIG))["get_config"]
@@ -108,7 +124,7 @@ def test_every_entry_trains_on_as_many_tokens(entry):
         "triangle": c.triangle.tune.steps * (replay + own(c.triangle.tune))
         + c.triangle.learn.steps * (replay + own(c.triangle.learn)),
         "text": c.text.learn.steps * own(c.text.learn),
-    }[entry]
+    }[c.method]
     assert total == pytest.approx(331_000, rel=0.01)
 
 

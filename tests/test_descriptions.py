@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from vlm_games.data.images import RenderedSource
-from vlm_games.evaluation import descriptions, measure
+from vlm_games.evaluation import descriptions, measure, speaker
 from vlm_games.evaluation.questions import answer_accuracy, draw_items
+from vlm_games.evaluation.speaker import Speaker
 from vlm_games.games.answer import Answer
 from vlm_games.games.instructions import Instructions
 from vlm_games.games.play import Role
@@ -28,11 +29,12 @@ def asked(monkeypatch):
     """What is asked of a model that says a caption's number for each image."""
     seen = []
 
-    def answer(engine, tokenizer, role, prompts, limit):
+    def answer(engine, tokenizer, role, prompts, limit, rows):
+        assert rows == 5  # as the speaker has it
         seen.extend((x.image, x.text, limit) for x in prompts)
         return [Answer(f"of {x.image}", True, 0.0, 1) for x in prompts]
 
-    monkeypatch.setattr(descriptions, "answer", answer)
+    monkeypatch.setattr(speaker, "answer", answer)
     return seen
 
 
@@ -78,13 +80,15 @@ def test_truth_is_of_what_is_said_and_recall_of_what_is_there(target):
         assert found["description_recall"] == pytest.approx(recall)
 
 
+def spoken_to(engine):
+    return Speaker(engine, None, Prompts(), Instructions(), rows=5)
+
+
 # Questions --------------------------------------------------------------------
 
 
 def test_each_image_is_described_once_by_the_plain_instruction(asked):
-    texts = descriptions.describe(
-        None, None, Prompts(), Instructions(), None, 3, 17
-    )
+    texts = descriptions.describe(spoken_to(None), None, 3, 17)
     assert texts == ["of 0", "of 1", "of 2"]
     assert asked == [(i, "<image> describe :", 17) for i in range(3)]
 
@@ -111,11 +115,8 @@ def take(monkeypatch, target, **fields) -> tuple[dict, Reader]:
     engine = types.SimpleNamespace(encode=lambda params, pixels: None)
     scorer = Reader()
     metrics = measure.measure(
-        engine=engine,
+        speaker=spoken_to(engine),
         scorer=scorer,
-        tokenizer=None,
-        prompts=Prompts(),
-        instructions=Instructions(),
         table=None,
         params=None,
         base_params=None,

@@ -7,12 +7,14 @@ import pathlib
 import runpy
 import subprocess
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vlm_games.games import questionnaire
 from vlm_games.games.play import Table
 from vlm_games.games.prompts import Prompts
 from vlm_games.games.protocol import GameSettings
@@ -21,7 +23,7 @@ from vlm_games.models.cache import init_cache
 from vlm_games.models.mesh import make_mesh, place
 from vlm_games.planning import budget, memory
 from vlm_games.planning.dry_run import dry_run, report
-from vlm_games.planning.plan import make_plan
+from vlm_games.planning.plan import Device, make_plan
 from vlm_games.sampling.engine import Engine
 from vlm_games.sampling.session import init_session
 from vlm_games.training import lora, step
@@ -73,7 +75,7 @@ def test_public_configs_fit_their_hardware(family):
         devices, gib = DEVICES[hardware]
         config = file["get_config"](hardware)
         plan = dataclasses.replace(plan, config=config, devices=devices)
-        text = report(plan, budget.table(plan), gib)
+        text = report(plan, budget.table(plan), Device(devices, gib))
         assert "\nFITS" in text and "TOO FEW" not in text, text
 
 
@@ -136,7 +138,8 @@ def test_what_is_trained_takes_the_bytes_that_are_allocated(scenes, base, rank):
     optimizer = step.make_optimizer(
         step.OptimizerConfig(c.learning_rate, c.steps, c.warmup, c.weight_decay)
     )
-    _, own, state, gradients, _ = budget.train_rows(plan)
+    (lesson,) = plan.estimate.lessons
+    _, own, state, gradients, _ = budget.train_rows(plan, lesson)
     assert own.bytes == memory.tree_bytes(trained)
     assert state.bytes == memory.tree_bytes(optimizer.init(trained))
     assert gradients.bytes == 2 * own.bytes  # there are several micro-batches
@@ -216,7 +219,7 @@ def test_without_remat_every_block_is_kept(config):
 
 
 def test_the_table_has_every_row(scenes):
-    text, fits = dry_run(scenes.config, 2, CONFIGS, 80)
+    text, fits = dry_run(scenes.config, Device(2), CONFIGS)
     assert fits
     for name in [
         "vision",
@@ -245,7 +248,7 @@ def test_the_table_has_every_row(scenes):
     gib = needed / budget.GIB / (1 - budget.RESERVED)
     assert budget.fits(table, gib * 1.001)
     assert not budget.fits(table, gib * 0.999)
-    assert "DOES NOT FIT" in report(scenes, table, gib * 0.999)
+    assert "DOES NOT FIT" in report(scenes, table, Device(2, gib * 0.999))
 
 
 def test_a_folder_of_images_is_counted(scenes, tmp_path):
@@ -262,6 +265,25 @@ def test_a_hub_id_without_a_shape_is_an_error_that_says_what_to_do(scenes):
     config.base = "somebody/some-vlm"
     with pytest.raises(ValueError, match="config.shape"):
         make_plan(config, 1, CONFIGS)
+
+
+def test_a_model_that_is_given_its_questions_fits_where_others_do():
+    config = read("llava")["get_config"]()
+    config.play.guess, config.play.questions = "likelihood", ("a ?", "b ?")
+    assert budget.fits(budget.table(make_plan(config, 1, CONFIGS)), 80)
+
+
+def test_given_questions_are_answered_as_many_at_once_as_are_counted(
+    monkeypatch,
+):
+    rows = []
+    monkeypatch.setattr(
+        questionnaire, "answer", lambda *args: rows.append(args[-1]) or []
+    )
+    settings = GameSettings(slots=6, questions=("a ?",))
+    engine = types.SimpleNamespace(shards=2)
+    questionnaire.play_list(engine, None, Prompts(), settings, None, [], (0,))
+    assert rows == [3]
 
 
 def test_slots_that_do_not_split_are_an_error(scenes):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from reference import common
 
-from vlm_games import export
+from vlm_games import export, workbench
 from vlm_games.hub import peft
 from vlm_games.hub.pretrained import load_pretrained
 from vlm_games.models.checkpoint import load_model
@@ -105,8 +105,8 @@ def test_the_last_finished_iteration_is_taken(base_dir, tmp_path):
     for number in (1, 2):
         finish_iteration(tmp_path, params, number)
     (tmp_path / "arms" / "main" / "iter_003" / "training").mkdir(parents=True)
-    found = export.find_iteration(tmp_path, "main", None)
+    found = workbench.find_iteration(tmp_path, "main", None)
     assert found.name == "iter_002"
-    assert export.find_iteration(tmp_path, "main", 1).name == "iter_001"
+    assert workbench.find_iteration(tmp_path, "main", 1).name == "iter_001"
     with pytest.raises(FileNotFoundError, match="no finished iteration 7"):
-        export.find_iteration(tmp_path, "main", 7)
+        workbench.find_iteration(tmp_path, "main", 7)

@@ -13,7 +13,7 @@ from vlm_games.data.disk_cache import CachedSource
 from vlm_games.data.fetch import AHEAD, fetch, pieces
 from vlm_games.data.file_source import open_folder
 from vlm_games.data.images import Groups, Subset
-from vlm_games.data.opening import open_images, split_name
+from vlm_games.data.opening import open_source, split_name
 
 
 class Counted:
@@ -144,7 +144,7 @@ def test_the_config_opens_a_folder_and_keeps_its_squares(tmp_path):
     Image.new("RGB", (9, 9), (1, 2, 3)).save(tmp_path / "a" / "x.png")
     (tmp_path / "a" / "y.txt").write_text("no image")
     cache = str(tmp_path / "cache")
-    source, skipped = open_images(config(tmp_path / "a", image_cache=cache), 8)
+    source, skipped = open_source(config(tmp_path / "a", image_cache=cache), 8)
     assert list(source.names) == ["x.png"] and "y.txt" in skipped[0]
     assert source[0][0, 0].tolist() == [1, 2, 3]
     assert source.digest() == open_folder(tmp_path / "a", 8).digest()
@@ -157,8 +157,8 @@ def test_the_config_says_whether_a_manifest_may_lead_elsewhere(tmp_path):
     path = tmp_path / "in" / "list.csv"
     path.write_text(f"path\n{tmp_path}/x.png\n")
     with pytest.raises(ValueError, match="config.image_paths='any'"):
-        open_images(config(path), 8)
-    source, _ = open_images(config(path, image_paths="any"), 8)
+        open_source(config(path), 8)
+    source, _ = open_source(config(path, image_paths="any"), 8)
     assert len(source) == 1
 
 
@@ -187,7 +187,7 @@ def saved(tmp_path_factory):
 
 @pytest.mark.slow
 def test_a_dataset_of_hugging_face_is_read(saved):
-    source, _ = open_images(config(f"hf:{saved}"), 8)
+    source, _ = open_source(config(f"hf:{saved}"), 8)
     assert source.names == ("a", "b", "c", "d")
     assert greys(source) == [0, 40, 80, 120]
     assert source.groups.clusters.tolist() == [0, 1, -1, 0]
@@ -200,10 +200,10 @@ def test_a_dataset_of_hugging_face_is_read(saved):
 @pytest.mark.slow
 def test_a_dataset_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ValueError, match="Give hf:<name of the hub"):
-        open_images(config(f"hf:{tmp_path}/none:train"), 8)
+        open_source(config(f"hf:{tmp_path}/none:train"), 8)
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ValueError, match=r"vlm_games\[hf\]"):
-        open_images(config("hf:beans:train"), 8)
+        open_source(config("hf:beans:train"), 8)

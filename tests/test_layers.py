@@ -11,21 +11,31 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "vlm_games"
 # Top floor first. A module may import what lies on a lower floor, and what
 # lies in its own package.
 FLOORS = (
-    ("main", "export", "compare"),
+    (
+        "main",
+        "export",
+        "export_games",
+        "view",
+        "compare",
+        "evaluate",
+        "lmms_model",
+    ),
     ("side_by_side",),
     ("report_run",),
     ("self_improve",),
     ("fine_tune",),
     ("trainer",),
-    ("replay",),
-    ("workbench",),
+    ("replay", "exporting", "viewing"),
+    ("workbench", "speaker"),
     ("planning",),
     ("choices", "base_model", "set_maker"),
     ("methods", "evaluation"),
     ("pretraining",),
     ("games", "hub"),
     ("sampling", "training", "report"),
-    ("models", "data", "worlds"),
+    ("models", "data", "worlds", "preemption"),
+    ("config_fields",),
+    ("command_line",),
 )
 # The one neighbour that may be looked at: rendered scenes are image sources.
 SIDEWAYS = {("data", "worlds")}

@@ -7,8 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-from vlm_games.evaluation import choices
+from vlm_games.evaluation import choices, speaker
 from vlm_games.evaluation.choices import Choice, draw_choices
+from vlm_games.evaluation.speaker import Speaker
 from vlm_games.games.answer import Answer
 from vlm_games.games.instructions import Instructions, chat_instructions
 from vlm_games.games.play import Role
@@ -127,10 +128,10 @@ def test_options_are_listed_behind_marks_on_the_image_or_in_words():
 def saying(monkeypatch, words):
     """Replaces the model: `words` gets each prompt's text."""
 
-    def answer(engine, tokenizer, role, asked, limit):
+    def answer(engine, tokenizer, role, asked, limit, rows):
         return [Answer(words(x.text), True, 0.0, 1) for x in asked]
 
-    monkeypatch.setattr(choices, "answer", answer)
+    monkeypatch.setattr(speaker, "answer", answer)
 
 
 def test_a_model_that_always_names_the_same_mark_is_right_by_chance(
@@ -139,7 +140,7 @@ def test_a_model_that_always_names_the_same_mark_is_right_by_chance(
     saying(monkeypatch, lambda text: "2 .")
     items = draw_choices(scenes, 0)
     found = choices.choice_accuracy(
-        None, None, Prompts(), Instructions(), None, items, 0
+        Speaker(None, None, Prompts(), Instructions()), None, items, 0
     )
     assert found["choice"] == pytest.approx(25, abs=6)
     assert found["choice_unparsed"] == 0
@@ -152,7 +153,7 @@ def test_a_model_that_finds_the_right_words_is_always_right(monkeypatch):
 
     saying(monkeypatch, words)
     found = choices.choice_accuracy(
-        None, None, Prompts(), Instructions(), None, [ITEM] * 20, 0
+        Speaker(None, None, Prompts(), Instructions()), None, [ITEM] * 20, 0
     )
     assert found["choice"] == 100
 
@@ -166,9 +167,9 @@ def test_the_shipped_bases_choose_on_images_and_in_words(base, scenes):
     pixels = load_split("target/validation", 8)[1]
     role = Role(there, engine.encode(there, pixels))
     items = draw_choices(scenes[:8], 0)
-    spoken = (engine, tokenizer, Prompts(), Instructions(), role)
+    spoken_to = Speaker(engine, tokenizer, Prompts(), Instructions())
     told = [world.caption(scenes[x.image]) for x in items]
     for situations in (None, told):
-        found = choices.choice_accuracy(*spoken, items, 0, situations)
+        found = choices.choice_accuracy(spoken_to, role, items, 0, situations)
         assert 0 <= found["choice"] <= 100
         assert found["choice_unscored"] == 0

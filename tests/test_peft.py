@@ -351,6 +351,7 @@ def test_linear_maps_are_told_by_their_layout(pattern, linear):
 # Live, where PEFT and PyTorch are ---------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_peft_opens_what_we_save(name, tmp_path):
     """All modules are found, none is left over, and logits are the same."""

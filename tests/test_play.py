@@ -196,6 +196,7 @@ def test_another_seed_or_iteration_is_another_game(
     assert sum(words(games[n]) == words(others[n]) for n in range(8)) <= 1
 
 
+@pytest.mark.slow
 def test_greedy_games_are_the_same_on_one_and_on_eight_devices(
     seat_players, specs, greedy
 ):
@@ -254,6 +255,7 @@ class SealedEngine(Engine):
         return seal(super().hand_over(unseal(words), active, how))
 
 
+@pytest.mark.slow
 def test_the_host_waits_once_a_turn(players, specs, monkeypatch):
     """Games in step: as many waits as the longest has turns, and a last."""
     waits, device_get = [], jax.device_get
@@ -472,6 +474,7 @@ def full(sampled):
     return [g for g in games if len(g.exchanges) == RULES.turns]
 
 
+@pytest.mark.slow
 def test_a_script_with_the_draws_of_the_game_is_the_same_game(players, full):
     assert len(full) >= 3
     scripts = [choose.script(game, None) for game in full]

@@ -228,6 +228,7 @@ def test_loss_and_gradient_in_float64_are_those_derived_by_hand(
         assert 0 < totals["accuracy"] < 4
 
 
+@pytest.mark.slow
 def test_the_gradient_of_the_model_is_that_of_each_response_alone(
     config, params, tokenizer, pixels
 ):
@@ -283,6 +284,7 @@ def test_packed_pairs_add_up_to_those_of_one_pair_per_batch(
     tree_close(whole, functools.reduce(tree_add, parts))
 
 
+@pytest.mark.slow
 def test_padding_and_examples_that_are_no_pairs_count_for_nothing(
     config, params, tokenizer, pixels
 ):
@@ -338,6 +340,7 @@ def test_swapped_pairs_flip_the_margin(config, params, tokenizer, pixels):
     assert float(one["accuracy"] + other["accuracy"]) == len(PAIRS)
 
 
+@pytest.mark.slow
 def test_without_beta_the_rejected_response_is_not_learned_from(
     config, params, tokenizer, pixels
 ):
@@ -379,6 +382,7 @@ def preference_step(config, optimizer, mesh, views=PLAIN):
     return make_train_step(config, optimizer, mesh, views, loss=loss)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", [6, 0], ids=["images", "text alone"])
 def test_eight_devices_give_the_step_of_one(
     config, params, tokenizer, pixels, images
@@ -441,6 +445,7 @@ def test_text_alone_gives_no_gradient_to_vision_and_connector(
     assert float(metrics["grad_norm"]) > 0
 
 
+@pytest.mark.slow
 def test_text_and_images_may_be_micro_batches_of_one_step(
     config, params, tokenizer, pixels
 ):
@@ -462,6 +467,7 @@ def test_text_and_images_may_be_micro_batches_of_one_step(
     tree_close(jax.device_get(state.params), jax.device_get(moved))
 
 
+@pytest.mark.slow
 def test_steps_widen_the_margin(config, params, tokenizer, pixels):
     optimizer, mesh = optax.adam(3e-3), make_mesh(jax.devices()[:1])
     step = preference_step(config, optimizer, mesh)

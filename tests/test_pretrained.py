@@ -92,6 +92,7 @@ def test_what_is_no_image_at_hand_is_refused(vlm, item, monkeypatch):
         vlm.reader.read([{"role": "user", "content": [item]}])
 
 
+@pytest.mark.slow
 def test_a_list_of_conversations_gives_what_each_gives_alone(vlm):
     conversations = common.conversations()
     rows = vlm.logits(conversations)

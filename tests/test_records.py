@@ -1,6 +1,7 @@
 """Game records: what is written is read back, what is broken is named."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from vlm_games.data import atomic, shards
-from vlm_games.data.records import GameRecord, Turn
+from vlm_games.data.records import GameRecord, Retold, Turn
 from vlm_games.data.schema import RecordError
 
 TURN = Turn(
@@ -23,6 +24,7 @@ TURN = Turn(
     belief=(0.1, 0.4, 0.1, 0.4),
     credit=0.25,
     true=None,
+    retold=Retold("is it red ?", "yes", 0.5, 6),
 )
 GAME = GameRecord(
     game=17,
@@ -31,7 +33,10 @@ GAME = GameRecord(
     images=(12, 998, 4, 77),
     names=("a.jpg", "b/ü.jpg", "c\udcff.jpg", "d\u2028.jpg"),
     target=2,
-    turns=(TURN, dataclasses.replace(TURN, belief=None, true=True)),
+    turns=(
+        TURN,
+        dataclasses.replace(TURN, belief=None, true=True, retold=None),
+    ),
     final_summary="",
     guess=2,
     belief=(0.0, 0.25, 0.5, 0.25),
@@ -39,6 +44,7 @@ GAME = GameRecord(
     reason=None,
     filters={"success": True, "likelihood": False},
     kept=False,
+    copy=1,
 )
 
 
@@ -92,6 +98,12 @@ def test_aborted_game_without_guess_comes_back():
         (changed(belief=None), "belief"),
         (changed(filters={"success": 1}), "filters.success"),
         (changed(kept=None), "kept"),
+        (changed(copy=4), "copy"),
+        (changed(copy=2), "copy"),  # the target
+        (
+            changed_turn(retold={"score": 1}),
+            r"turns\[1\].retold, field question",
+        ),
         (changed(mood="good"), "mood"),
         (changed(turns=["hello"]), r"turns\[0\]"),
         (changed_turn(answer=None), r"turns\[1\].answer"),
@@ -234,7 +246,7 @@ def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch, step):
     atomic.write_bytes(path, b"old")
 
     def fail(*args):
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
     monkeypatch.setattr(os, step, fail)
     with pytest.raises(OSError, match="disk full"):

@@ -132,6 +132,7 @@ def as_lists(words):
 # Words ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [8, 1, "4 x 2"])
 def test_greedy_words_equal_reading_everything_again(
     engines, talker, pixels, devices
@@ -385,6 +386,7 @@ def test_a_text_of_several_pieces_reads_as_in_one(talker):
 # The engine -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [8, 1])
 def test_nothing_compiles_after_the_first_turn_of_a_bucket(
     talker, pixels, devices

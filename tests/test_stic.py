@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from program import finish, kill_when, outcome, start
 
+from vlm_games.data.examples import Example, read, said
 from vlm_games.data.packing import encode
 from vlm_games.data.schema import RecordError
 from vlm_games.methods import corrupt, infuse, prefer, stic
@@ -306,6 +307,19 @@ def test_items_hold_the_own_description_and_the_given_answer(method, setup):
     assert again == examples
 
 
+def test_what_the_second_stage_says_is_counted(method, setup):
+    bench, c = setup.bench, method.config
+    stage = select(method, "main").stages[-1]
+    rows = [infuse.put_first(r, "a ring .", bench) for r in labelled(3)]
+    words = len(bench.tokenizer.encode("a ring ."))
+    # One of four came to no end: it said all that it may.
+    whole = 3 * (words + 1) + c.tokens
+    assert infuse.tokens_said(bench, rows, 4, c.tokens) == whole
+    asked = min(c.infused, len(method.source))
+    found = infuse.tokens_said(bench, rows, asked, c.tokens)
+    assert stage.said({"infused": rows}) == found and not stage.said({})
+
+
 def test_an_item_without_a_finished_description_is_left_out(
     method, setup, monkeypatch
 ):
@@ -320,6 +334,12 @@ def test_an_item_without_a_finished_description_is_left_out(
         asked = [[p.text for p in branch] for branch in row.branches]
         assert [[p.text for p in b] for b in example.branches] == asked
         assert all(b[1].weight == 1 for b in example.branches)
+
+
+def labelled(count: int):
+    """Items with no description before them."""
+    branches = ((read(" question : is it ?"), said(" yes"), said(" .")),)
+    return [Example((i,), (read("<image>"),), branches) for i in range(count)]
 
 
 def spy(function, found):

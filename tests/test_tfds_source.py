@@ -12,7 +12,7 @@ from PIL import Image
 
 from vlm_games import workbench
 from vlm_games.data.fetch import fetch
-from vlm_games.data.opening import open_images, split_name
+from vlm_games.data.opening import open_source, split_name
 from vlm_games.data.tfds_source import TfdsSource
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -138,7 +138,7 @@ def test_a_preset_reads_its_dataset_as_tfds_prepares_it(
     folder = tmp_path / dataset / kept / version
     prepare(folder, described(preset), info, examples)
     c.images, c.tfds_dir = f"tfds:{name}:train", str(tmp_path)
-    source, skipped = open_images(c, 8)
+    source, skipped = open_source(c, 8)
     assert kind == "tfds" and len(source) == 4 and not skipped
     assert source.names[2] == f"{name}/{version}/train/2"
     assert source[2][4, 4].tolist() == list(COLOURS[2])

@@ -115,6 +115,7 @@ def test_loss_is_the_weighted_mean_over_learned_tokens(
     assert metrics["accuracy"] == pytest.approx(share, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices, shards", [(1, 1), (8, 8), ("4 x 2", 4)])
 def test_the_step_moves_by_the_unsharded_gradient(
     gradient_of, config, params, encoded, pixels, devices, shards
@@ -154,6 +155,7 @@ def test_the_gradient_is_the_slope_of_the_loss(
     assert slope == pytest.approx(sum(jax.tree.leaves(products)), rel=0.02)
 
 
+@pytest.mark.slow
 def test_micro_batches_add_up_to_one_big_batch(gradient_of, encoded, pixels):
     whole, metrics = gradient_of(1, batch_of(encoded, pixels))
     halves = [batch_of(encoded[:4], pixels), batch_of(encoded[4:], pixels)]

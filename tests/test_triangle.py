@@ -21,17 +21,16 @@ from vlm_games.games.instructions import (
     read_back,
 )
 from vlm_games.games.prompts import Prompts, prompt_words
-from vlm_games.methods import triangle
+from vlm_games.methods import retell, triangle
 from vlm_games.methods.drawing import draw_images
-from vlm_games.methods.triangle import Triangle
-from vlm_games.methods.triangle_choose import (
-    ARMS,
+from vlm_games.methods.shares import (
     by_decile,
-    check_settings,
     highest,
     lowest,
     share_of_types,
 )
+from vlm_games.methods.triangle import Triangle
+from vlm_games.methods.triangle_choose import ARMS, check_settings
 from vlm_games.methods.triangle_examples import (
     HIDDEN,
     hide,
@@ -260,7 +259,8 @@ def calls(monkeypatch):
         asked.append((prompts, limit))
         return [reply(prompt) for prompt in prompts]
 
-    monkeypatch.setattr(triangle, "answer", fake)
+    for module in (triangle, retell):
+        monkeypatch.setattr(module, "answer", fake)
     return asked
 
 
@@ -324,7 +324,8 @@ def test_the_type_is_the_kind_of_question_or_the_form():
 
 
 def test_fixed_words_are_not_compared(calls):
-    with_ring = make(fixed=("is there a",))._plain("is there a ring ?")
+    method = make(fixed=("is there a",))
+    with_ring = method.reteller._plain("is there a ring ?")
     assert with_ring.split() == ["ring", "?"]
 
 
@@ -335,7 +336,7 @@ def test_fixed_words_are_not_compared(calls):
 @pytest.mark.parametrize("rank", [highest, lowest])
 def test_the_share_is_kept_of_every_type(records, keep, rank):
     readable = [r for r in records if r.score is not None]
-    kept = share_of_types(readable, settings(keep=keep), rank)
+    kept = share_of_types(readable, keep, False, rank)
     for kind, count in (("color", 230), ("shape", 150)):
         same = [r for r in readable if r.kind == kind]
         chosen = {r.number for r in kept if r.kind == kind}
@@ -349,7 +350,7 @@ def test_the_share_is_kept_of_every_type(records, keep, rank):
 def test_of_equal_scores_the_lower_numbers_are_kept():
     same = [record(i, score=1.0) for i in range(10)]
     for rank in (highest, lowest):
-        kept = share_of_types(same[::-1], settings(keep=0.3), rank)
+        kept = share_of_types(same[::-1], 0.3, False, rank)
         assert [r.number for r in kept] == [0, 1, 2]
 
 
@@ -361,12 +362,11 @@ def test_in_balance_no_answer_outnumbers_the_runner_up(keep):
         dataclasses.replace(record(i, score=1 - i / 100), answer=answer)
         for i, answer in enumerate(answers)
     ]
-    balanced = settings(keep=keep, balance=True)
     for rank in (highest, lowest):
-        kept = share_of_types(found, balanced, rank)
+        kept = share_of_types(found, keep, True, rank)
         counts = collections.Counter(r.answer for r in kept)
         assert counts == {"yes": 20 * keep, "no": 20 * keep}
-    assert share_of_types(found[:60], balanced, highest) == []  # no rival
+    assert share_of_types(found[:60], keep, True, highest) == []  # no rival
 
 
 def select(records, arm, budget=None, **fields):

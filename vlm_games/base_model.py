@@ -6,6 +6,7 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 from jax.sharding import Mesh
@@ -14,7 +15,8 @@ from vlm_games.data import tokenizer as tokenizers
 from vlm_games.games.chat_prompts import chat_prompts
 from vlm_games.games.instructions import Instructions, chat_instructions
 from vlm_games.games.prompts import Prompts
-from vlm_games.hub import chat
+from vlm_games.hub import chat, processors
+from vlm_games.hub.family import find_family
 from vlm_games.hub.pretrained import find_folder, load_pretrained
 from vlm_games.models.checkpoint import CONFIG, WEIGHTS, load_model
 from vlm_games.models.config import VLMConfig
@@ -47,7 +49,7 @@ def load_base(
     image_size: int,
     prompts: Mapping[str, str],
     mesh: Mesh,
-    instructions: Mapping[str, object] | None = None,
+    instructions: Mapping[str, Any] | None = None,
 ) -> BaseModel:
     """Loads the model that `config.base` names.
 
@@ -83,10 +85,27 @@ def load_base(
     )
 
 
+def find_model(path_or_hub_id: str, image_size: int) -> VLMConfig:
+    """The architecture that `load_base` would load, without its weights.
+
+    Raises:
+      ValueError, FileNotFoundError: see `load_base`.
+    """
+    folder = find_folder(str(find_shipped(path_or_hub_id)))
+    if is_public(folder):
+        fields = processors.load_config(folder)
+        return with_image_size(find_family(fields).config(fields), image_size)
+    text = (folder / CONFIG).read_text(encoding="utf-8")
+    return with_image_size(VLMConfig.from_dict(json.loads(text)), image_size)
+
+
 def is_public(folder: pathlib.Path) -> bool:
     """Whether a model directory is of a public family, not of ours."""
-    fields = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    return "model_type" in fields
+    try:
+        fields = json.loads((folder / CONFIG).read_bytes())
+    except (ValueError, RecursionError):
+        return False  # `load_model` tells what is wrong with it
+    return isinstance(fields, dict) and "model_type" in fields
 
 
 def _load_public(
@@ -144,7 +163,8 @@ def with_image_size(model: VLMConfig, image_size: int) -> VLMConfig:
     if image_size % side:
         raise ValueError(
             f"config.image_size={image_size} is no multiple of {side}, the "
-            "side of an image token in pixels."
+            "side of an image token in pixels: take one, or 0 for the model's "
+            "own size."
         )
     # The table, if there is one, keeps its rows and is stretched.
     vision = dataclasses.replace(

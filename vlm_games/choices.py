@@ -1,14 +1,23 @@
 """Config fields that take one of several words, checked before the work."""
 
+import dataclasses
 import difflib
 import re
+from collections.abc import Mapping
 
+from ml_collections import ConfigDict
+
+from vlm_games import command_line, config_fields
+from vlm_games.config_fields import overlay
 from vlm_games.games.filters import FILTERS
 from vlm_games.games.image_sets import KINDS
-from vlm_games.games.prompts import STYLES
+from vlm_games.games.instructions import Instructions
+from vlm_games.games.prompts import STYLES, Prompts
+from vlm_games.methods.choose import INCONSISTENT
 from vlm_games.methods.method import MAIN
 from vlm_games.methods.registry import METHODS, STANDARD
-from vlm_games.methods.triangle import SIMILARITIES, TYPES
+from vlm_games.methods.retell import SIMILARITIES
+from vlm_games.methods.triangle import TYPES
 from vlm_games.methods.triangle_choose import check_settings
 
 CHOICES = {
@@ -28,12 +37,41 @@ CHOICES = {
 }
 
 
-def check(config) -> None:
-    """Raises ValueError for a word that a field does not know.
+# Stages of methods: they may have any field of config.train otherwise.
+STAGES = (
+    ("stic", "prefer"),
+    ("stic", "infuse"),
+    ("triangle", "tune"),
+    ("triangle", "learn"),
+    ("text", "learn"),
+)
+# Fields of a dataclass that may be replaced, and need not be.
+REPLACED = {"prompts": Prompts, "instructions": Instructions}
+
+
+def check_fields(config: ConfigDict) -> None:
+    """Raises ValueError for a field that configs/scenes.py does not have, that
+    is missing, or of another type."""
+    like = command_line.load_config("scenes").to_dict()
+    found = config.to_dict()
+    for name, kind in REPLACED.items():
+        like[name] = dataclasses.asdict(kind())
+        found[name] = overlay(like[name], found.get(name, {}))
+    for method, stage in STAGES:
+        like[method][stage] = overlay(like["train"], like[method][stage])
+        own = found.get(method, {}).get(stage, {})
+        if isinstance(own, Mapping):
+            found[method][stage] = overlay(like[method][stage], own)
+    config_fields.check(found, like)
+
+
+def check(config: ConfigDict) -> None:
+    """Raises ValueError for a field, or a word in a field, that is unknown.
 
     The message names the field, what was found, what is known and the nearest
     of it.
     """
+    check_fields(config)
     for field, known in CHOICES.items():
         found = config
         for part in field.split("."):
@@ -43,6 +81,7 @@ def check(config) -> None:
     controls = [STANDARD, *(arm for arm in arms if arm != MAIN)]
     _check_words("config.controls", config.controls, controls)
     check_settings(config.triangle)
+    _check_combinations(config)
     if config.game.filter == "views" and not config.game.judges:
         raise ValueError(
             "config.game.filter='views' asks independent views: set "
@@ -56,18 +95,23 @@ def check(config) -> None:
     if config.play.top_k < 0 or not 0 < config.play.top_p <= 1:
         raise ValueError(
             f"config.play.top_k={config.play.top_k} and top_p="
-            f"{config.play.top_p}: top_k is 0 or more, top_p above 0 and at "
-            "most 1."
+            f"{config.play.top_p}: set top_k to 0 or more, top_p above 0 "
+            "and at most 1."
         )
     for step in config.profile:
         if not re.fullmatch(r"[a-z_]+/[0-9]+/(play|train)/[0-9]+", step):
             raise ValueError(
-                f"config.profile has {step!r}; a step is such as "
+                f"config.profile has {step!r}; write a step as "
                 "'main/1/play/0' or 'main/1/train/5'."
             )
+    _check_asked_again(config)
+
+
+def _check_asked_again(config: ConfigDict) -> None:
+    """For filters that need the Guesser asked again, aloud."""
     if config.game.filter in ("again", "reshuffled"):
-        field = {"again": "repeats", "reshuffled": "reshuffles"}
-        field = field[config.game.filter]
+        fields = {"again": "repeats", "reshuffled": "reshuffles"}
+        field = fields[config.game.filter]
         if not config.game[field]:
             raise ValueError(
                 f"config.game.filter={config.game.filter!r} asks the Guesser "
@@ -78,6 +122,21 @@ def check(config) -> None:
                 f"config.game.filter={config.game.filter!r} needs a Guesser "
                 "that speaks its guess: set config.play.guess to 'spoken'."
             )
+
+
+def _check_combinations(config) -> None:
+    """Of games with parts of other methods."""
+    for field in ("consistent", "corrupted"):
+        share = config.game[field]
+        if not 0 <= share <= 1:
+            raise ValueError(
+                f"config.game.{field}={share}: a share is from 0 to 1."
+            )
+    if INCONSISTENT in config.controls and not config.game.consistent:
+        raise ValueError(
+            f"config.controls has {INCONSISTENT!r}, which takes the answers "
+            "that were told again worst: set config.game.consistent above 0."
+        )
 
 
 def _check_words(field: str, found, known) -> None:

@@ -1,67 +1,102 @@
-"""Compares methods: `python -m vlm_games.compare --config=... --workdir=W`.
+"""Compares methods: runs every entry of a config under every seed.
 
-Every entry of the config is run under every seed, as a run of vlm_games.main
-of its own in W/<entry>/seed_<n>, resumable like any other; `jobs` of them go
-side by side, each on its share of the cores. W/comparison.json has all rows,
-.md the table, .html the curves.
+    python -m vlm_games.compare --config=compare --workdir=/tmp/compare
+
+Each is a run of vlm_games.main of its own in W/<entry>/seed_<n>, resumable like
+any other; `config.jobs` of them go side by side, each on its share of the
+cores. W/comparison.json has all rows, .md the table, .html the curves. With
+--dry_run it only tells what every entry would do.
 """
 
 import pathlib
 import sys
 
-from absl import app, flags, logging
+import jax
+from absl import flags, logging
 from ml_collections import config_flags
 
+from vlm_games import command_line
 from vlm_games.data.workdir import Workdir, WorkdirError
+from vlm_games.planning.dry_run import dry_run
+from vlm_games.planning.plan import Device
 from vlm_games.report import comparison
 from vlm_games.side_by_side import RunFailedError, run_all
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "What to compare.")
+_CONFIG = command_line.define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of all runs.")
 _SET = flags.DEFINE_multi_string(
     "set", [], "A field of every run: --set=config.train.steps=10."
 )
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only tell what would be done.")
+_MEMORY = flags.DEFINE_float(
+    "memory_gib", 80.0, "Of a --dry_run: memory of a device, GiB."
+)
+_SPEED = flags.DEFINE_float(
+    "tflops", 100.0, "Of a --dry_run: what a device keeps up, TFLOP/s."
+)
 
 
-def main(argv) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
-    if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)
-    config, root = _CONFIG.value, pathlib.Path(_WORKDIR.value)
+def main() -> int:
+    config = _CONFIG.value
     path = config_flags.get_config_filename(flags.FLAGS["config"])
-    try:
-        Workdir(root).claim(config.to_dict() | {"set": list(_SET.value)})
-        seeds = range(config.seeds)
-        run_all(
-            {
-                root / entry / f"seed_{seed}": [
-                    f"--config={path}:{entry}",
-                    f"--config.seed={seed}",
-                    *[f"--{item}" for item in _SET.value],
-                ]
-                for seed in seeds
-                for entry in config.entries
-            },
-            config.jobs,
+    if "entries" not in config:
+        raise ValueError(
+            f"{path} compares nothing: it has no `entries`. Take one like "
+            "--config=compare; a single run is python -m vlm_games.main."
         )
-        runs = {
-            entry: [
-                Workdir(root / entry / f"seed_{seed}").metrics_by_arm()
-                for seed in seeds
+    for entry in config.entries:  # what is wrong is said before the first run
+        command_line.load_config(f"{path}:{entry}", _SET.value)
+    if _DRY_RUN.value:
+        return tell(config, path)
+    if _WORKDIR.value is None:
+        raise ValueError(
+            "give --workdir, the folder of all runs, or --dry_run."
+        )
+    print(compare(config, path, pathlib.Path(_WORKDIR.value)))
+    return 0
+
+
+def compare(config, path: str, root: pathlib.Path) -> str:
+    """Runs what is not there yet; the table and where to look."""
+    Workdir(root).claim(config.to_dict() | {"set": list(_SET.value)})
+    seeds = range(config.seeds)
+    run_all(
+        {
+            root / entry / f"seed_{seed}": [
+                f"--config={path}:{entry}",
+                f"--config.seed={seed}",
+                *[f"--{item}" for item in _SET.value],
+                f"--verbosity={logging.get_verbosity()}",
             ]
+            for seed in seeds
             for entry in config.entries
-        }
-        made_for = {
-            e: (c.measure, c.control) for e, c in config.entries.items()
-        }
-        command = " ".join(["python -m vlm_games.compare", *sys.argv[1:]])
-        print(comparison.write(root, runs, made_for, command))
-    except (WorkdirError, RunFailedError, OSError, ValueError) as error:
-        sys.exit(f"vlm_games: {error}")
-    print(f"Look at {root / 'comparison.html'}")
+        },
+        config.jobs,
+    )
+    runs = {
+        entry: [
+            Workdir(root / entry / f"seed_{seed}").metrics_by_arm()
+            for seed in seeds
+        ]
+        for entry in config.entries
+    }
+    made_for = {e: (c.measure, c.control) for e, c in config.entries.items()}
+    command = " ".join(["python -m vlm_games.compare", *sys.argv[1:]])
+    table = comparison.write(root, runs, made_for, command)
+    return f"{table}\nLook at {root / 'comparison.html'}"
+
+
+def tell(config, path: str) -> int:
+    """Prints the dry run of every entry; status 1 if one does not fit."""
+    device = Device(jax.device_count(), _MEMORY.value, _SPEED.value)
+    all_fit = True
+    for entry in config.entries:
+        found = command_line.load_config(f"{path}:{entry}", _SET.value)
+        text, fits = dry_run(found, device, pathlib.Path(path).parent)
+        print(f"==== {entry}, {config.seeds} times (seeds)\n\n{text}\n")
+        all_fit &= fits
+    return 0 if all_fit else 1
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["config", "workdir"])
-    app.run(main)
+    command_line.run(main, ["config"], (WorkdirError, RunFailedError))

@@ -6,46 +6,32 @@ Of a public family: what transformers and vLLM open; with --adapters what PEFT
 opens. Of ours: what `config.base` takes.
 """
 
-import json
 import pathlib
 import shutil
-import sys
+from collections.abc import Mapping
+from typing import Any
 
 import jax
-from absl import app, flags, logging
+from absl import flags
 
+from vlm_games import command_line
 from vlm_games.base_model import is_public
+from vlm_games.data.workdir import Workdir
 from vlm_games.hub import peft
 from vlm_games.hub.pretrained import find_folder, load_pretrained
 from vlm_games.models.checkpoint import WEIGHTS, load_model, save_model
 from vlm_games.models.shipped import find_shipped
 from vlm_games.training import checkpoint, lora
+from vlm_games.workbench import find_iteration
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write.")
 _ARM = flags.DEFINE_string("arm", "main", "Arm of the run.")
 _ITERATION = flags.DEFINE_integer("iteration", None, "The last if not given.")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only tell what would be done.")
 _ADAPTERS = flags.DEFINE_bool(
     "adapters", False, "Only the adapters, in PEFT's format."
 )
-
-
-def find_iteration(workdir, arm: str, iteration: int | None) -> pathlib.Path:
-    """Folder of a finished iteration.
-
-    Raises:
-      FileNotFoundError: the run has none such.
-    """
-    found = sorted(pathlib.Path(workdir).glob(f"arms/{arm}/iter_*/checkpoint"))
-    done = [path.parent for path in found if checkpoint.exists(path)]
-    if iteration is not None:
-        done = [path for path in done if path.name == f"iter_{iteration:03d}"]
-    if not done:
-        number = "" if iteration is None else f" {iteration}"
-        raise FileNotFoundError(
-            f"{workdir} holds no finished iteration{number} of arm {arm!r}."
-        )
-    return done[-1]
 
 
 def export(folder: pathlib.Path, config: dict, output, adapters: bool) -> None:
@@ -107,20 +93,33 @@ def _export_adapters(folder, config: dict, path, output) -> None:
     )
 
 
-def main(argv) -> None:
-    del argv
-    logging.set_verbosity(logging.WARNING)
-    try:
-        folder = find_iteration(_WORKDIR.value, _ARM.value, _ITERATION.value)
-        config = json.loads(
-            (pathlib.Path(_WORKDIR.value) / "config.json").read_text()
-        )
-        export(folder, config, _OUTPUT.value, _ADAPTERS.value)
-    except (OSError, ValueError) as error:
-        sys.exit(f"vlm_games: {error}")
-    print(f"{folder} as {_OUTPUT.value}")
+def describe(
+    folder: pathlib.Path, config: Mapping[str, Any], output: str, adapters: bool
+) -> str:
+    """What `export` would read and write; only sizes of files are looked at."""
+    what = "adapters for PEFT" if adapters else "whole model"
+    read = folder / "checkpoint"
+    size = sum(f.stat().st_size for f in read.rglob("*") if f.is_file())
+    exists = pathlib.Path(output).exists()
+    there = ", which exists and is written into" if exists else ""
+    return (
+        f"{what} of {folder}, a {config['method']} run from "
+        f"{config['base'] or 'the shipped base'}, in {config['dtype']}\n"
+        f"reads  {read}: {size / 2**20:,.1f} MiB, and the base beside it\n"
+        f"writes {output}{there}: no more than that"
+    )
+
+
+def main() -> None:
+    workdir, output = str(_WORKDIR.value), str(_OUTPUT.value)
+    folder = find_iteration(workdir, _ARM.value, _ITERATION.value)
+    config = Workdir(pathlib.Path(workdir)).config()
+    if _DRY_RUN.value:
+        print(describe(folder, config, output, _ADAPTERS.value))
+        return
+    export(folder, config, output, _ADAPTERS.value)
+    print(f"{folder} as {output}")
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir", "output"])
-    app.run(main)
+    command_line.run(main, ["workdir", "output"])

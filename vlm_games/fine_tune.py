@@ -8,7 +8,6 @@ The stages of an iteration follow one another; each leaves what it learned:
 """
 
 import dataclasses
-import json
 import pathlib
 import shutil
 from collections.abc import Sequence
@@ -58,14 +57,17 @@ def fine_tune(
 ):
     """Trains stage after stage; returns params.
 
-    If there is nothing to learn from, they are what they were.
+    If there is nothing to learn from, they are what they were. Where
+    `run.notice` is held, the process leaves once a state is saved.
     """
     folder = course.folder(run)
     for number, stage in enumerate(stages):
         done = folder / stage.name / "params"
-        if checkpoint.exists(done):
+        figures = folder / stage.name / "figures.json"
+        if checkpoint.find(done) and figures.exists():
             params = checkpoint.load(done, params)
             continue
+        run.notice.obey()
         params = train_stage(run, trainer, course, number, params, stage)
         last = course.phase == "training" and number + 1 == len(stages)
         if not last:  # of the last one, `checkpoint` is kept
@@ -84,6 +86,7 @@ def train_stage(
     """One stage, from wherever it was left; returns params."""
     recipe, bench = trainer.recipe(stage), run.bench
     examples = stage.examples(params)
+    said = stage.said(examples)
     if stage.objective == "preference":
         examples = with_reference(run, params, stage, examples)
     replay = trainer.replay if stage.replay else ()
@@ -106,9 +109,9 @@ def train_stage(
     state, figures = run_steps(
         run, course, recipe, folder, state, frozen, streams, seed, keys[0]
     )
+    figures["generated_tokens"] = said
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(figures, indent=1) + "\n"
-    atomic.write_bytes(folder / "figures.json", text.encode())
+    atomic.write_json(folder / "figures.json", figures)
     if recipe.trainable.adapters is not None:
         # The whole model goes on; adapters are kept for whoever wants them.
         checkpoint.save(folder / "adapters", state.params)
@@ -159,9 +162,11 @@ def run_steps(
         if before is not None:
             check_finite(before, course, number - 1)
         run.progress(f"{course.name}: {what}", number, c.steps)
-        if number % c.save_every == c.save_every - 1 and number + 1 < c.steps:
+        due = number % c.save_every == c.save_every - 1 or run.notice.given
+        if due and number + 1 < c.steps:
             checkpoint.save(folder / f"step_{number + 1}", state)
             checkpoint.prune(folder, keep=number + 1)
+            run.notice.obey()
     last = {} if metrics is None else check_finite(metrics, course, c.steps - 1)
     return state, {"trained_tokens": tokens, **last}
 
@@ -191,17 +196,28 @@ def with_reference(
     return made
 
 
-def stage_figures(run: Run, arm: str, iteration: int) -> dict:
-    """Of all stages of an iteration, for metrics.json: tokens, and by stage
-    what the loss says of its last step."""
+def stage_figures(run: Run, arm: str, iteration: int) -> dict | None:
+    """Of all stages of an iteration, for metrics.json.
+
+    Returns:
+      generated_tokens: said to make examples; trained_tokens; stages: by stage
+      what the loss says of its last step. None if those of a stage are torn:
+      they are set aside, and the stage is to be trained again.
+    """
     folder = run.workdir.iteration(arm, iteration)
-    stages = {
-        path.parent.name: json.loads(path.read_text())
+    found = {
+        path.parent.name: atomic.read_json(path)
         for phase in ("warm_up", "training")
         for path in sorted((folder / phase).glob("*/figures.json"))
     }
-    total = sum(figures.pop("trained_tokens") for figures in stages.values())
-    return {"trained_tokens": total, "stages": stages}
+    stages = {name: said for name, said in found.items() if said is not None}
+    if len(stages) < len(found):
+        return None
+    totals = {
+        name: sum(figures.pop(name) for figures in stages.values())
+        for name in ("generated_tokens", "trained_tokens")
+    }
+    return {**totals, "stages": stages}
 
 
 def tidy(run: Run, arm: str, iteration: int) -> None:

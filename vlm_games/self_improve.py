@@ -12,9 +12,11 @@ What a resume takes first, for each iteration of each arm in order:
 
 import contextlib
 import dataclasses
+import itertools
 import time
 
-from vlm_games.evaluation.measure import measure
+from vlm_games.evaluation.measure import count_parts, measure
+from vlm_games.evaluation.speaker import Speaker
 from vlm_games.fine_tune import Course, fine_tune, stage_figures, tidy
 from vlm_games.methods.method import MAIN, Method, Selection
 from vlm_games.methods.registry import METHODS, arms_of
@@ -54,6 +56,8 @@ def self_improve(run: Run) -> dict[str, list[dict]]:
             metrics = run.workdir.metrics(arm, iteration)
             if metrics is None:
                 metrics = run_iteration(run, shared, arm, iteration, params)
+            elif iteration:
+                mend(run, shared, arm, iteration, params)
             results[arm].append(metrics)
             if iteration:
                 path = run.workdir.iteration(arm, iteration) / "checkpoint"
@@ -75,21 +79,37 @@ def run_iteration(
         figures = candidate_figures(shared.method, records, chosen)
         with watch.phase("train"):
             params = learn(run, shared, arm, iteration, params, chosen)
-        figures |= stage_figures(run, arm, iteration)
-    run.progress(f"{arm} {iteration}: measure", 0, 1)
-    bench = run.bench
+        trained = stage_figures(run, arm, iteration)
+        if trained is None:
+            raise RuntimeError(
+                f"{arm} {iteration}: the figures.json of a stage was torn "
+                "since it trained; start the run again to mend it."
+            )
+        trained["generated_tokens"] += figures["generated_tokens"]
+        figures |= trained
+    bench, guards = run.bench, arm == MAIN
+    done, parts = itertools.count(), count_parts(run.setup.held_out, guards)
+
+    def part_done():
+        run.progress(f"{arm} {iteration}: measure", next(done), parts)
+
+    part_done()  # none yet
     with watch.phase("evaluate"):
         measured = measure(
-            engine=bench.engine,
+            speaker=Speaker(
+                bench.engine,
+                bench.tokenizer,
+                bench.prompts,
+                bench.instructions,
+                run.config.eval.rows,
+            ),
             scorer=bench.scorer,
-            tokenizer=bench.tokenizer,
-            prompts=bench.prompts,
-            instructions=bench.instructions,
             table=bench.table,
             params=params,
             base_params=shared.base,
             held_out=run.setup.held_out,
-            guards=arm == MAIN,
+            guards=guards,
+            part_done=part_done,
         )
     metrics = {
         "iteration": iteration,
@@ -100,6 +120,19 @@ def run_iteration(
     }
     run.workdir.write_metrics(arm, iteration, metrics)
     return metrics
+
+
+def mend(run: Run, shared: Learner, arm: str, iteration: int, params) -> None:
+    """Makes again what a finished iteration has lost, by what it still has."""
+    path = run.workdir.iteration(arm, iteration) / "checkpoint"
+    whole = checkpoint.find(path)
+    if whole and not run.workdir.has_torn_shard(arm, iteration):
+        return
+    records = play(run, shared, arm, iteration, params)
+    if not whole:
+        chosen = select(run, shared.method, arm, iteration, records)
+        learn(run, shared, arm, iteration, params, chosen)
+    tidy(run, arm, iteration)
 
 
 class Stopwatch:
@@ -147,14 +180,16 @@ def warm_up(run: Run, shared: Learner, arm: str, iteration: int, params):
     """Params of the model that makes the candidates."""
     stages = shared.method.warm_up(arm, iteration)
     course = Course(arm, iteration, "warm_up")
-    return fine_tune(run, shared.trainer, course, params, stages)
+    with run.notice.held():
+        return fine_tune(run, shared.trainer, course, params, stages)
 
 
 def select(run: Run, method, arm: str, iteration: int, records) -> Selection:
     """What the arm learns from; a control takes as much as main took."""
     budget = None
     if arm != MAIN:
-        budget = run.workdir.metrics(MAIN, iteration)["budget"]
+        main = run.workdir.metrics(MAIN, iteration) or {}
+        budget = main["budget"]
     return method.select(records, arm, iteration, budget)
 
 
@@ -173,11 +208,14 @@ def learn(run: Run, shared: Learner, arm: str, iteration: int, params, chosen):
     """Params after fine-tuning, from the checkpoint if there is one."""
     folder = run.workdir.iteration(arm, iteration)
     course, done = Course(arm, iteration, "training"), folder / "checkpoint"
-    if checkpoint.exists(done):
+    if checkpoint.find(done) and stage_figures(run, arm, iteration) is not None:
         params = checkpoint.load(done, shared.base)
     else:
         start = shared.base if run.config.train.start == "base" else params
-        params = fine_tune(run, shared.trainer, course, start, chosen.stages)
-        checkpoint.save(done, params)
+        with run.notice.held():
+            params = fine_tune(
+                run, shared.trainer, course, start, chosen.stages
+            )
+            checkpoint.save(done, params)
     tidy(run, arm, iteration)
     return params

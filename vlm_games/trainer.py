@@ -35,7 +35,8 @@ class Trainer:
     """What all arms and iterations train with; a step compiles once."""
 
     def __init__(self, run: Run):
-        self._run, self._recipes = run, {}
+        self._run = run
+        self._recipes: dict[tuple[str, str], Recipe] = {}
 
     @functools.cached_property
     def replay(self):

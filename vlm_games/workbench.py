@@ -3,23 +3,29 @@
 import contextlib
 import dataclasses
 import functools
+import pathlib
 from collections.abc import Callable
 
 import jax
+import ml_collections
+from ml_collections import ConfigDict
 
 from vlm_games import choices
-from vlm_games.base_model import BaseModel, load_base
+from vlm_games.base_model import BaseModel, find_model, load_base
+from vlm_games.data.held_out import split
 from vlm_games.data.images import ImageSource, RenderedSource, Subset
-from vlm_games.data.opening import open_images
+from vlm_games.data.opening import open_source
 from vlm_games.data.workdir import Workdir
 from vlm_games.evaluation.measure import HeldOut, hold_out
 from vlm_games.games.play import Table
 from vlm_games.games.protocol import GameSettings
 from vlm_games.methods.method import Workbench
 from vlm_games.models.mesh import make_mesh
+from vlm_games.preemption import Notice
 from vlm_games.sampling.engine import Engine
 from vlm_games.sampling.scoring import Scorer
 from vlm_games.set_maker import SetMaker
+from vlm_games.training import checkpoint
 from vlm_games.worlds import questions as world
 
 Progress = Callable[[str, int, int], None]  # (what, done, of)
@@ -50,15 +56,17 @@ class Run:
     Attributes:
       config: ConfigDict. setup: model and images. workdir: where it writes.
       progress: told how far the work is.
+      notice: whether the machine is wanted back.
     """
 
-    config: object
+    config: ConfigDict
     setup: Setup
     workdir: Workdir
     progress: Progress
+    notice: Notice = dataclasses.field(default_factory=Notice)
 
     @property
-    def bench(self):
+    def bench(self) -> Workbench:
         return self.setup.bench
 
     @contextlib.contextmanager
@@ -72,6 +80,54 @@ class Run:
             return
         with jax.profiler.trace(self.workdir.root / "profile" / step):
             yield jax.block_until_ready
+
+
+def config_of(workdir: Workdir) -> ml_collections.ConfigDict:
+    """The config that a run was started with.
+
+    Raises:
+      FileNotFoundError: there is no run.
+    """
+
+    def as_given(value):
+        if isinstance(value, dict):
+            return {name: as_given(v) for name, v in value.items()}
+        return tuple(value) if isinstance(value, list) else value
+
+    fields = workdir.config()
+    fields.pop("digests", None)
+    return ml_collections.ConfigDict(as_given(fields))
+
+
+def find_iteration(workdir, arm: str, iteration: int | None) -> pathlib.Path:
+    """Folder of a finished iteration.
+
+    Raises:
+      FileNotFoundError: the run has none such.
+    """
+    found = sorted(pathlib.Path(workdir).glob(f"arms/{arm}/iter_*/checkpoint"))
+    done = [path.parent for path in found if checkpoint.exists(path)]
+    if iteration is not None:
+        done = [path for path in done if path.name == f"iter_{iteration:03d}"]
+    if not done:
+        number = "" if iteration is None else f" {iteration}"
+        raise FileNotFoundError(
+            f"{workdir} holds no finished iteration{number} of arm {arm!r}: "
+            f"{_finished(workdir)} Take one with --arm and --iteration, or let "
+            "the run go on."
+        )
+    return done[-1]
+
+
+def _finished(workdir) -> str:
+    """The arms that have finished iterations, in words."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(pathlib.Path(workdir).glob("arms/*/iter_*/checkpoint")):
+        if checkpoint.exists(path):
+            number = path.parent.name.removeprefix("iter_")
+            found.setdefault(path.parents[1].name, []).append(str(int(number)))
+    said = [f"{arm} has {', '.join(done)}" for arm, done in found.items()]
+    return f"{'; '.join(said) or 'there is none'}."
 
 
 def build(config) -> Setup:
@@ -140,12 +196,22 @@ def _set_maker(config, images, engine, base: BaseModel) -> SetMaker:
     return maker
 
 
+def open_images(config) -> ImageSource:
+    """The images that a run plays on, at its model's size; loads no weights.
+
+    Raises:
+      FileNotFoundError, ValueError: saying which field is at fault.
+    """
+    model = find_model(config.base, config.image_size)
+    return _images(config, model.vision.image_size)[0]
+
+
 def _images(config, size: int):
     """(images to play on, held-out ones or None, skipped)."""
     if not config.images:
         play = RenderedSource("target/play", config.play_images, size)
         return play, None, []
-    source, skipped = open_images(config, size)
+    source, skipped = open_source(config, size)
     n = config.game.images
     if len(source) < 2 * n:
         raise ValueError(
@@ -154,11 +220,9 @@ def _images(config, size: int):
             "on and as many held out. Give more images, or lower "
             "config.game.images."
         )
-    # Every fifth image is held out, and at least one game's worth.
-    step = min(5, len(source) // n)
-    held = tuple(range(0, len(source), step))
-    others = tuple(i for i in range(len(source)) if i % step)
-    return Subset(source, others), Subset(source, held), skipped
+    others, held = split(source.groups.units, n)
+    play = Subset(source, tuple(others.tolist()))
+    return play, Subset(source, tuple(held.tolist())), skipped
 
 
 def told_truth(situation: str, question: str, answer: str) -> bool | None:

@@ -139,4 +139,6 @@ def main(folder: str, size: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3 or sys.argv[2] not in SIZES:
+        sys.exit(__doc__)
     main(*sys.argv[1:])

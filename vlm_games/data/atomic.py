@@ -1,7 +1,15 @@
-"""Writing a file so that no reader, and no crash, ever sees half of it."""
+"""Writing a file so that no reader, and no crash, ever sees half of it.
 
+What is torn all the same, by a bad disk or half a copy, is set aside.
+"""
+
+import json
 import os
 import pathlib
+import shutil
+from typing import Any
+
+from absl import logging
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
@@ -27,6 +35,8 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
             # the bytes.
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:  # a failed write does not name the file
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
@@ -39,3 +49,46 @@ def _sync_folder(folder: pathlib.Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Writes JSON as `write_bytes` does; the folder is made if need be."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def read_json(path: str | os.PathLike) -> dict | None:
+    """The JSON object of a file; None if it is missing or torn.
+
+    A torn one is set aside.
+    """
+    path = pathlib.Path(path)
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError) as error:
+        set_aside(path, str(error))
+        return None
+    if not isinstance(found, dict):
+        set_aside(path, "no JSON object")
+        return None
+    return found
+
+
+def set_aside(path: pathlib.Path, fault: str) -> None:
+    """Renames a torn file or folder to `<name>.torn`, and says so.
+
+    One that was set aside before is replaced.
+    """
+    aside = path.with_name(path.name + ".torn")
+    logging.warning(
+        "%s is not whole (%s): set aside as %s, and made again.",
+        path,
+        fault,
+        aside.name,
+    )
+    if aside.is_dir():
+        shutil.rmtree(aside)
+    path.replace(aside)

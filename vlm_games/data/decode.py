@@ -3,7 +3,6 @@
 import functools
 import io
 import os
-from collections.abc import Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -56,7 +55,7 @@ def decode_square(file: str | os.PathLike | BinaryIO, size: int) -> np.ndarray:
         `PIL.Image.MAX_IMAGE_PIXELS` (never decoded then).
     """
     try:
-        with Image.open(file, formats=_installed_formats()) as image:
+        with Image.open(file, formats=installed_formats()) as image:
             _refuse_bomb(image)
             # JPEG alone heeds this: it decodes at 1/2, 1/4 or 1/8 of the size,
             # leaving twice the pixels needed for the resize below.
@@ -81,7 +80,7 @@ def check_header(file: str | os.PathLike | BinaryIO) -> None:
       UnreadableImageError: not an image, or larger than the limit.
     """
     try:
-        with Image.open(file, formats=_installed_formats()) as image:
+        with Image.open(file, formats=installed_formats()) as image:
             _refuse_bomb(image)
     except UnreadableImageError:
         raise
@@ -101,7 +100,7 @@ def decode_file(path: str, size: int) -> np.ndarray:
 
 
 @functools.cache
-def _installed_formats() -> Sequence[str]:
+def installed_formats() -> tuple[str, ...]:
     """Those of `FORMATS` that the installed Pillow knows of."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)

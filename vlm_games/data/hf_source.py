@@ -1,5 +1,6 @@
 """Images of a dataset of the Hugging Face library `datasets` (extra `hf`)."""
 
+import dataclasses
 import hashlib
 import io
 import operator
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vlm_games.data import decode
-from vlm_games.data.images import Groups, number
+from vlm_games.data.images import Groups, number, units_of
 
 COLUMNS = ("cluster", "episode", "task")
 
@@ -50,7 +51,9 @@ class HfSource:
         known = {f"{key}s": number(rows[key][:]) for key in columns}
         if "step" in rows.column_names:
             known["steps"] = _steps(rows["step"][:], name)
-        self.groups = Groups.unknown(len(rows), **known)
+        groups = Groups.unknown(len(rows), **known)
+        units = units_of(groups.episodes, groups.clusters)
+        self.groups = dataclasses.replace(groups, units=units)
 
     def __len__(self) -> int:
         return len(self.names)

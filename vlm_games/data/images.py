@@ -31,6 +31,8 @@ class Groups:
       clusters, episodes, tasks: int64 [n], equal where two images are of one;
         -1 where an image is of none.
       steps: int64 [n], place of a frame among those of its episode.
+      units: int64 [n], equal where two images are held out, or played on,
+        together; see `units_of`.
     """
 
     duplicates: np.ndarray
@@ -38,12 +40,13 @@ class Groups:
     episodes: np.ndarray
     tasks: np.ndarray
     steps: np.ndarray
+    units: np.ndarray
 
     @classmethod
     def unknown(cls, count: int, **known: np.ndarray) -> "Groups":
         """Nothing is known of `count` images but what is given."""
         order, none = np.arange(count), np.full(count, -1)
-        fields = dict(duplicates=order, steps=order)
+        fields = dict(duplicates=order, steps=order, units=order)
         fields |= dict(clusters=none, episodes=none, tasks=none)
         return cls(**(fields | known))
 
@@ -54,16 +57,31 @@ class Groups:
         return Groups(**{f.name: getattr(self, f.name)[at] for f in fields})
 
 
+def units_of(episodes: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """int64 [n]: of an image its episode, else its cluster, else it alone."""
+    pairs = enumerate(zip(episodes.tolist(), clusters.tolist(), strict=True))
+    return number(
+        [
+            ("episode", episode)
+            if episode >= 0
+            else ("cluster", cluster)
+            if cluster >= 0
+            else ("image", i)
+            for i, (episode, cluster) in pairs
+        ]
+    )
+
+
 class ImageSource(Protocol):
-    """What a game needs of its images.
+    """What a game needs of its images."""
 
-    Attributes:
-      names: one per image, unique and stable between runs.
-      groups: what is known of the images.
-    """
+    @property
+    def names(self) -> Sequence[str]:
+        """One per image, unique and stable between runs."""
 
-    names: Sequence[str]
-    groups: Groups
+    @property
+    def groups(self) -> Groups:
+        """What is known of the images."""
 
     def __len__(self) -> int:
         """Number of images."""
@@ -135,7 +153,7 @@ class RenderedSource:
         """Of names and pixels, so that a changed renderer changes it."""
         state = hashlib.sha256(f"rendered {self.images.shape}\n".encode())
         state.update("\n".join(self.names).encode())
-        state.update(self.images)
+        state.update(np.ascontiguousarray(self.images).data)
         return state.hexdigest()
 
 

@@ -27,7 +27,7 @@ from vlm_games.data.file_source import (
     join,
     readable,
 )
-from vlm_games.data.images import Groups, number
+from vlm_games.data.images import Groups, number, units_of
 from vlm_games.data.listing import SkippedImage, is_remote
 from vlm_games.data.scan import scan
 
@@ -117,13 +117,16 @@ def open_rows(
             "List images, a row for each."
         )
     steps = [i if row.step is None else row.step for i, row in enumerate(kept)]
+    clusters = number([row.cluster for row in kept])
+    episodes = number([row.episode for row in kept])
     groups = Groups.unknown(
         len(kept),
         duplicates=found.duplicates,
-        clusters=number([row.cluster for row in kept]),
-        episodes=number([row.episode for row in kept]),
+        clusters=clusters,
+        episodes=episodes,
         tasks=number([row.task for row in kept]),
         steps=np.array(steps, np.int64),
+        units=units_of(episodes, clusters),
     )
     names = [row.id for row in rows]
     return FileSource(paths, names, size, found, groups, skipped)

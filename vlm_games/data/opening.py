@@ -22,7 +22,7 @@ from vlm_games.data.tfds_source import TfdsSource
 KINDS = ("tfds", "hf", "docci")
 
 
-def open_images(config, size: int) -> tuple[ImageSource, list[str]]:
+def open_source(config, size: int) -> tuple[ImageSource, list[str]]:
     """The source that `config.images` names, cached if the config says so.
 
     Args:

@@ -87,7 +87,11 @@ def encode(
         trunk or a branch begins with a learned word, which the token before
         it in the row, being of another text, cannot predict.
     """
-    tokens, positions, branches, weights, slots = [], [], [], [], []
+    tokens: list[int] = []
+    positions: list[int] = []
+    branches: list[int] = []
+    weights: list[float] = []
+    slots: list[int] = []
     next_slot = 0
 
     def read(pieces, branch, start):
@@ -122,13 +126,13 @@ def encode(
             f"An example has {next_slot // tokens_per_image} <image> places "
             f"for {len(example.images)} images."
         )
-    branches, weights = np.array(branches, np.int32), np.array(weights)
+    branch_of, weight_of = np.array(branches, np.int32), np.array(weights)
     return Encoded(
         np.array(tokens, np.int32),
         np.array(positions, np.int32),
-        branches,
-        weights.astype(np.float32),
-        _place_references(example, branches, weights),
+        branch_of,
+        weight_of.astype(np.float32),
+        _place_references(example, branch_of, weight_of),
         np.array(slots, np.int32),
         example.images,
     )

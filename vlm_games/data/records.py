@@ -11,6 +11,22 @@ OUTCOMES = ("success", "lose", "aborted")
 
 
 @dataclasses.dataclass(frozen=True)
+class Retold:
+    """A question and its answer, each told again of the target and the other.
+
+    Attributes:
+      question, answer: as they were told again.
+      score: how alike both are to the first ones, from 0 to 1.
+      tokens: how many were said for it.
+    """
+
+    question: str
+    answer: str
+    score: float
+    tokens: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Turn:
     """One question and its answer.
 
@@ -26,6 +42,7 @@ class Turn:
       credit: how much better the answer fits the target than the average
         image of the game (nats); None where nothing was compared.
       true: whether the answer is true of the target; None where nobody knows.
+      retold: None where nobody asked for it again.
     """
 
     question: str
@@ -36,6 +53,7 @@ class Turn:
     belief: tuple[float, ...] | None
     credit: float | None
     true: bool | None
+    retold: Retold | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +65,8 @@ class GameRecord(Record):
       iteration: round of self-improvement, 0 for the base.
       seed: seed the game was drawn with.
       images: indices into the image source, in the Guesser's order.
-      names: the source's names of these images.
+      names: the source's names of these images; a copy's says how it was
+        corrupted.
       target: position of the target in `images`.
       turns: in the order they were played.
       final_summary: the Guesser's summary before the guess.
@@ -57,6 +76,8 @@ class GameRecord(Record):
       reason: why the game was aborted; None for the others.
       filters: name of each filter -> whether the game passed it.
       kept: whether the game becomes training data.
+      copy: position of the image that was a corrupted copy of the target, and
+        has its index; None if there was none.
     """
 
     game: int
@@ -73,6 +94,7 @@ class GameRecord(Record):
     reason: str | None
     filters: Mapping[str, bool]
     kept: bool
+    copy: int | None = None
 
     @classmethod
     def check(cls, found: Any, place: str) -> dict[str, Any]:
@@ -95,13 +117,17 @@ def _check_whole(fields: dict[str, Any], place: str) -> dict[str, Any]:
         if turn["belief"] is not None:
             _expect_length(turn["belief"], count, place, prefix + "belief")
         turns.append(Turn(**turn))
-    for name in ("target", "guess"):
+    for name in ("target", "guess", "copy"):
         position = fields[name]
         if position is not None and position >= count:
             raise RecordError(
                 f"{place}, field {name}: {position} is no position among "
                 f"{count} images"
             )
+    if fields["copy"] == fields["target"]:
+        raise RecordError(
+            f"{place}, field copy: {fields['copy']} is the target's own place"
+        )
     _check_outcome(fields, place)
     return {**fields, "turns": tuple(turns)}
 
@@ -128,6 +154,17 @@ def _expect_length(value: tuple, count: int, place: str, name: str) -> None:
         )
 
 
+def _retold(found: Any, place: str) -> Retold:
+    return Retold(**schema.read_fields(found, _RETOLD_CHECKS, place))
+
+
+_RETOLD_CHECKS = {
+    "question": schema.is_text,
+    "answer": schema.is_text,
+    "score": schema.is_number,
+    "tokens": schema.is_count,
+}
+
 _TURN_CHECKS = {
     "question": schema.is_text,
     "answer": schema.is_text,
@@ -137,6 +174,7 @@ _TURN_CHECKS = {
     "belief": schema.optional(schema.list_of(schema.is_number)),
     "credit": schema.optional(schema.is_number),
     "true": schema.optional(schema.is_bool),
+    "retold": schema.optional(_retold),
 }
 
 _GAME_CHECKS = {
@@ -154,4 +192,5 @@ _GAME_CHECKS = {
     "reason": schema.optional(schema.is_text),
     "filters": schema.table_of(schema.is_bool),
     "kept": schema.is_bool,
+    "copy": schema.optional(schema.is_count),
 }

@@ -14,6 +14,7 @@ class RecordError(ValueError):
     """A record that breaks its schema; names file, line and field."""
 
 
+@dataclasses.dataclass(frozen=True)
 class Record:
     """A frozen dataclass that goes to disk as one line of JSON.
 
@@ -82,7 +83,10 @@ def parse(line: str, place: str) -> Any:
             parse_constant=refuse_constant,
             object_pairs_hook=refuse_twins,
         )
-    except json.JSONDecodeError as error:
+    except RecordError:
+        raise
+    # Also a number of thousands of digits, and lists in lists without end.
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"{place}: not a line of JSON: {error}") from error
 
 
@@ -145,7 +149,11 @@ def is_count(value: Any, place: str) -> int:
 def is_number(value: Any, place: str) -> float:
     """A finite number; JSON has no others."""
     sound = isinstance(value, (int, float)) and not isinstance(value, bool)
-    _expect(sound and math.isfinite(value), value, place, "a finite number")
+    try:
+        sound = sound and math.isfinite(value)
+    except OverflowError:  # a whole number beyond what a float can hold
+        sound = False
+    _expect(sound, value, place, "a finite number")
     return float(value)
 
 

@@ -12,9 +12,10 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from vlm_games.data import atomic
-from vlm_games.data.schema import Record
+from vlm_games.data.schema import Record, RecordError
 
 Kind = TypeVar("Kind", bound=Record)
+ADVICE = "Delete the shard to have it made again."
 
 
 class TornShardError(ValueError):
@@ -54,34 +55,53 @@ def read_shard(path: str | os.PathLike, kind: type[Kind]) -> list[Kind]:
     if not content:
         return []
     # Not splitlines(), which also cuts at characters that text may hold.
-    lines = content.decode("utf-8").removesuffix("\n").split("\n")
-    return [
-        kind.from_json(line, f"{path}, line {number}")
-        for number, line in enumerate(lines, 1)
-    ]
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RecordError(f"{path}: no text in UTF-8: {error}") from error
+    lines = text.removesuffix("\n").split("\n")
+    try:
+        return [
+            kind.from_json(line, f"{path}, line {number}")
+            for number, line in enumerate(lines, 1)
+        ]
+    except RecordError as error:
+        raise RecordError(
+            f"{error}. Another version wrote it, or somebody changed it. "
+            f"{ADVICE}"
+        ) from None
+
+
+def is_whole(path: str | os.PathLike) -> bool:
+    """Whether a shard's bytes are those that were written."""
+    path = _local(path)
+    try:
+        _check_whole(path, path.read_bytes())
+    except TornShardError:
+        return False
+    return True
 
 
 def list_shards(folder: str | os.PathLike) -> list[pathlib.Path]:
     """Paths of the finished shards in `folder`, sorted; [] without a folder.
 
-    Whether each is whole shows when it is read.
+    Whether each is whole, `is_whole` says.
     """
     return sorted(_local(folder).glob("shard_*.jsonl"))
 
 
 def _check_whole(path: pathlib.Path, content: bytes) -> None:
-    advice = "Delete it to have it made again."
     try:
         expected = _checksum_path(path).read_text(encoding="utf-8").split()[:1]
     except FileNotFoundError as error:
         raise TornShardError(
             f"{path}: no checksum {path.name}.sha256 beside it, so it may be "
-            f"cut short. {advice}"
+            f"cut short. {ADVICE}"
         ) from error
     if expected != [hashlib.sha256(content).hexdigest()]:
         raise TornShardError(
             f"{path}: its {len(content)} bytes are not those that were "
-            f"written (SHA-256 differs from {path.name}.sha256). {advice}"
+            f"written (SHA-256 differs from {path.name}.sha256). {ADVICE}"
         )
 
 

@@ -2,11 +2,15 @@
 
 import hashlib
 import io
+import json
 import operator
 import os
+import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from etils import epath
 
 from vlm_games.data import decode
 from vlm_games.data.images import Groups
@@ -17,6 +21,9 @@ Prepare it once, where TensorFlow is installed (reading needs none):
 or in Python:
   tfds.builder("{name}", data_dir="{data_dir}").download_and_prepare(
       file_format="array_record")"""
+
+# Of features.json as protobuf writes and reads it, and of older ones.
+_CLASS_KEYS = ("pythonClassName", "python_class_name", "type")
 
 
 class TfdsSource:
@@ -90,6 +97,7 @@ def _open_builder(name: str, data_dir: str) -> Any:
     from tensorflow_datasets.core import read_only_builder
 
     advice = _HOW_TO_PREPARE.format(name=name, data_dir=data_dir)
+    _refuse_code(epath.Path(data_dir), name)
     try:
         # From its files alone: the code of some datasets needs TensorFlow.
         builder = read_only_builder.builder_from_files(name, data_dir=data_dir)
@@ -104,7 +112,63 @@ def _open_builder(name: str, data_dir: str) -> Any:
             f"Dataset {name!r} is not prepared: {builder.data_path} holds no "
             f"split.\n{advice}"
         )
+    _refuse_outside(builder, data_dir)
     return builder
+
+
+def _refuse_code(data_dir: epath.Path, name: str) -> None:
+    """Raises ValueError if opening the dataset would run code that it names,
+    or if it lies elsewhere."""
+    first, *rest = name.split("/")
+    if ".." in rest or first in ("", ".", ".."):
+        raise ValueError(f"Dataset {name!r} is not a folder of {data_dir}.")
+    plain = first.replace("_", "").lower()  # TFDS takes CamelCase too
+    for folder in data_dir.iterdir() if data_dir.is_dir() else ():
+        if folder.name.replace("_", "").lower() != plain:
+            continue
+        # <dataset>/[<config>/]<version>/features.json
+        for depth in ("*", "*/*"):
+            for path in folder.glob(f"{depth}/features.json"):
+                _refuse_classes(path)
+
+
+def _refuse_classes(path: epath.Path) -> None:
+    """Raises ValueError if a features.json names classes that are not TFDS's.
+
+    TFDS imports the module of every feature class in it.
+    """
+    for feature in _feature_classes(json.loads(path.read_bytes())):
+        if not feature.startswith("tensorflow_datasets."):
+            raise ValueError(
+                f"{path} names the feature class {feature!r}, whose module "
+                "would be imported; only those of tensorflow_datasets are read."
+            )
+
+
+def _feature_classes(node: Any) -> Iterator[str]:
+    """Every class that a features.json names, of any of its versions."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in _CLASS_KEYS and isinstance(value, str):
+                yield value
+            else:
+                yield from _feature_classes(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _feature_classes(value)
+
+
+def _refuse_outside(builder: Any, data_dir: str) -> None:
+    """Raises ValueError if the dataset's own info names files elsewhere."""
+    for split in builder.info.splits.values():
+        for path in split.filepaths:
+            # By its name: links to where the bytes lie are the user's own.
+            real = pathlib.Path(os.path.abspath(path))
+            if not real.is_relative_to(os.path.abspath(data_dir)):
+                raise ValueError(
+                    f"{builder.info.full_name} names the file {real}, which "
+                    f"lies outside of {data_dir}; it is not read."
+                )
 
 
 def _open_split(

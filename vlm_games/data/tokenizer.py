@@ -4,8 +4,12 @@ import dataclasses
 import functools
 import os
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from vlm_games.data.examples import IMAGE
+
+if TYPE_CHECKING:  # importing it takes a second
+    from transformers import PreTrainedTokenizerBase
 
 # transformers prints a notice when PyTorch is missing; nothing here needs it.
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
@@ -23,7 +27,7 @@ class Tokenizer:
       image_token: what the tokenizer calls `<image>`.
     """
 
-    hf: object
+    hf: "PreTrainedTokenizerBase"
     image_id: int
     bos_id: int
     eos_id: int
@@ -38,7 +42,8 @@ class Tokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of `ids`; special tokens are left out."""
-        return self.hf.decode(list(ids), skip_special_tokens=True).strip()
+        text = self.hf.decode(list(ids), skip_special_tokens=True)
+        return str(text).strip()
 
     def __hash__(self):
         return id(self.hf)

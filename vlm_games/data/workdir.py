@@ -18,6 +18,7 @@ from vlm_games.data import atomic
 from vlm_games.data.schema import Record
 from vlm_games.data.shards import (
     TornShardError,
+    is_whole,
     list_shards,
     read_shard,
     write_shard,
@@ -52,7 +53,7 @@ class Workdir:
             ) from error
         path = self.root / "config.json"
         if path.exists():
-            found = flatten(json.loads(path.read_text()))
+            found = flatten(self.config())
             mine = flatten(json.loads(json.dumps(config)))
             differs = sorted(
                 name
@@ -69,7 +70,21 @@ class Workdir:
                     "Give another --workdir, or the old config to resume it."
                 )
         else:
-            atomic.write_bytes(path, json.dumps(config, indent=2).encode())
+            atomic.write_json(path, config)
+
+    def config(self) -> dict:
+        """What the run was started with, and the digests of its inputs.
+
+        Raises:
+          FileNotFoundError: no run was ever started in the folder.
+        """
+        path = self.root / "config.json"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{self.root} holds no run: it has no config.json. Give the "
+                "--workdir of a run of vlm_games.main."
+            )
+        return _read_config(path)
 
     def iteration(self, arm: str, iteration: int) -> pathlib.Path:
         """Folder of one iteration of an arm."""
@@ -77,10 +92,7 @@ class Workdir:
 
     def metrics(self, arm: str, iteration: int) -> dict | None:
         """Its metrics, or None while it is not done."""
-        path = self.iteration(arm, iteration) / "metrics.json"
-        if not path.exists():
-            return None
-        return json.loads(path.read_text())
+        return atomic.read_json(self.iteration(arm, iteration) / "metrics.json")
 
     def metrics_by_arm(self) -> dict[str, list[dict]]:
         """Of all that is done, main first, in order of iteration."""
@@ -96,9 +108,7 @@ class Workdir:
     def write_metrics(self, arm: str, iteration: int, metrics: dict) -> None:
         """Marks an iteration as done."""
         folder = self.iteration(arm, iteration)
-        folder.mkdir(parents=True, exist_ok=True)
-        content = json.dumps(metrics, indent=2) + "\n"
-        atomic.write_bytes(folder / "metrics.json", content.encode())
+        atomic.write_json(folder / "metrics.json", metrics)
 
     def shard_path(self, arm: str, iteration: int, shard: int):
         """Path of a shard of candidates."""
@@ -108,11 +118,23 @@ class Workdir:
     def read_shard(
         self, arm: str, iteration: int, shard: int, kind: type[Record]
     ) -> list[Record] | None:
-        """A finished shard; None if it is missing or torn (then: make it)."""
+        """A finished shard; None if there is none, and it is to be made.
+
+        A torn one is set aside.
+        """
+        path = self.shard_path(arm, iteration, shard)
         try:
-            return read_shard(self.shard_path(arm, iteration, shard), kind)
-        except (FileNotFoundError, TornShardError):
+            return read_shard(path, kind)
+        except FileNotFoundError:
             return None
+        except TornShardError:
+            atomic.set_aside(path, "its checksum differs")
+            return None
+
+    def has_torn_shard(self, arm: str, iteration: int) -> bool:
+        """Whether a shard of an iteration is not what was written."""
+        folder = self.iteration(arm, iteration) / "dialogs"
+        return not all(is_whole(path) for path in list_shards(folder))
 
     def write_shard(self, arm, iteration, shard, records) -> None:
         """Stores the records of a shard, all or none."""
@@ -127,9 +149,28 @@ class Workdir:
         return [r for path in shards for r in read_shard(path, kind)]
 
 
+def _read_config(path: pathlib.Path) -> dict:
+    """What the run was started with.
+
+    It cannot be made anew: nothing else tells which run this is.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+        if isinstance(found, dict):
+            return found
+        fault = "no JSON object"
+    except (ValueError, RecursionError) as error:
+        fault = str(error)
+    raise WorkdirError(
+        f"{path} is not whole ({fault}), so this may be another run's folder. "
+        "Restore it; or delete it, if the config is the one that the run was "
+        "started with."
+    )
+
+
 def flatten(tree: dict, prefix: str = "") -> dict:
     """{"a": {"b": 1}} to {"a.b": 1}."""
-    flat = {}
+    flat: dict = {}
     for key, value in tree.items():
         if isinstance(value, dict):
             flat |= flatten(value, f"{prefix}{key}.")

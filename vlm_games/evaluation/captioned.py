@@ -7,19 +7,13 @@ model describes the image itself, greedily, and then answers without it.
 
 from collections.abc import Sequence
 
-from vlm_games.data.tokenizer import Tokenizer
 from vlm_games.evaluation.choices import Choice, choice_accuracy
-from vlm_games.games.instructions import Instructions
+from vlm_games.evaluation.speaker import Speaker
 from vlm_games.games.play import Role
-from vlm_games.games.prompts import Prompts
-from vlm_games.sampling.engine import Engine
 
 
 def captioned_accuracy(
-    engine: Engine,
-    tokenizer: Tokenizer,
-    prompts: Prompts,
-    instructions: Instructions,
+    speaker: Speaker,
     role: Role,
     items: Sequence[Choice],
     seed: int,
@@ -37,10 +31,7 @@ def captioned_accuracy(
       `choice_unparsed` and `choice_unscored` of `choices.score`.
     """
     found = choice_accuracy(
-        engine,
-        tokenizer,
-        prompts,
-        instructions,
+        speaker,
         role,
         items,
         seed,

@@ -9,14 +9,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vlm_games.data.tokenizer import Tokenizer
 from vlm_games.evaluation.questions import draw_items
-from vlm_games.games.answer import Asked, answer
+from vlm_games.evaluation.speaker import Speaker
+from vlm_games.games.answer import Asked
 from vlm_games.games.choice import parse_mark, shuffle_options
 from vlm_games.games.instructions import Instructions
 from vlm_games.games.play import Role
 from vlm_games.games.prompts import Prompts
-from vlm_games.sampling.engine import Engine
 from vlm_games.worlds import questions as world
 
 OPTIONS = 4  # of an item of the shipped world
@@ -65,8 +64,8 @@ def draw_choices(scenes: Sequence, seed: int) -> list[Choice]:
 def shuffle(item: Choice, seed: int, number: int) -> Choice:
     """The item with its options in an order drawn from (seed, number)."""
     rng = np.random.default_rng((seed, number))
-    options, right = shuffle_options(rng, item.options, item.right or 0)
-    right = None if item.right is None else right
+    options, where = shuffle_options(rng, item.options, item.right or 0)
+    right = None if item.right is None else where
     return dataclasses.replace(item, options=options, right=right)
 
 
@@ -118,10 +117,7 @@ def ask(
 
 
 def choice_accuracy(
-    engine: Engine,
-    tokenizer: Tokenizer,
-    prompts: Prompts,
-    instructions: Instructions,
+    speaker: Speaker,
     role: Role,
     items: Sequence[Choice],
     seed: int,
@@ -132,14 +128,14 @@ def choice_accuracy(
     With `situations`, one per item, these are read and no image is seen.
     """
     shuffled = [shuffle(item, seed, i) for i, item in enumerate(items)]
-    told = situations or [None] * len(shuffled)
+    told: Sequence[str | None] = situations or [None] * len(shuffled)
     asked = [
-        ask(prompts, instructions, item, situation)
+        ask(speaker.prompts, speaker.instructions, item, situation)
         for item, situation in zip(shuffled, told, strict=True)
     ]
-    words = answer(engine, tokenizer, role, asked, SAID)
+    words, marks = speaker.answer(role, asked, SAID), speaker.instructions.marks
     said = [
-        parse_mark(x.text, instructions.marks[: len(item.options)])
+        parse_mark(x.text, marks[: len(item.options)])
         for x, item in zip(words, shuffled, strict=True)
     ]
     return score(said, shuffled)

@@ -4,29 +4,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vlm_games.data.tokenizer import Tokenizer
-from vlm_games.games.answer import Asked, answer
-from vlm_games.games.instructions import Instructions
+from vlm_games.evaluation.speaker import Speaker
+from vlm_games.games.answer import Asked
 from vlm_games.games.play import Role
-from vlm_games.games.prompts import Prompts
-from vlm_games.sampling.engine import Engine
 from vlm_games.worlds import questions as world
 
 
 def describe(
-    engine: Engine,
-    tokenizer: Tokenizer,
-    prompts: Prompts,
-    instructions: Instructions,
+    speaker: Speaker,
     role: Role,
     images: int,
     limit: int,
 ) -> list[str]:
     """The model's greedy description of each image, `limit` tokens at most."""
-    asked = prompts.instruct(instructions.describe[0])
+    asked = speaker.prompts.instruct(speaker.instructions.describe[0])
     wanted = [Asked(image, asked) for image in range(images)]
-    found = answer(engine, tokenizer, role, wanted, limit)
-    return [x.text for x in found]
+    return [x.text for x in speaker.answer(role, wanted, limit)]
 
 
 def description_figures(texts: Sequence[str], scenes: Sequence) -> dict:

@@ -1,6 +1,6 @@
 """Game success on held-out images, and the guards against empty wins."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -43,6 +43,7 @@ def measure_games(
     specs: Sequence[GameSpec],
     guard_games: int,
     seed: int,
+    part_done: Callable[[], None],
 ) -> dict:
     """Plays held-out games and their guards.
 
@@ -50,6 +51,7 @@ def measure_games(
       player: the model, in both seats. base: iteration 0, for cross-play.
       blind_tokens: image tokens of as many plain grey images.
       specs: held-out games; the guards play the first `guard_games`.
+      part_done: told of every kind of game that was played.
 
     Returns:
       percentages by the names of metrics.json.
@@ -61,6 +63,7 @@ def measure_games(
         found = listen(scorer, prompts, player, played)
         heard = [decide(g, x) for g, x in zip(played, found, strict=True)]
         spoken = table.settings.guess == "spoken"
+        part_done()
         return (played if spoken else heard), heard
 
     played, heard = play(player, specs)

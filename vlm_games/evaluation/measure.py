@@ -1,13 +1,14 @@
 """All measures of one model: questions, games, guards, forgetting."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from vlm_games.data.fetch import fetch
-from vlm_games.data.images import ImageSource, Subset
-from vlm_games.data.tokenizer import Tokenizer
+from vlm_games.data.images import ImageSource, RenderedSource, Subset
 from vlm_games.evaluation.captioned import captioned_accuracy
 from vlm_games.evaluation.choices import Choice, choice_accuracy, draw_choices
 from vlm_games.evaluation.descriptions import describe, description_figures
@@ -17,11 +18,9 @@ from vlm_games.evaluation.questions import (
     answer_accuracy,
     draw_items,
 )
-from vlm_games.games.instructions import Instructions
+from vlm_games.evaluation.speaker import Speaker
 from vlm_games.games.play import Role, Table
-from vlm_games.games.prompts import Prompts
 from vlm_games.games.protocol import GameSpec
-from vlm_games.sampling.engine import Engine
 from vlm_games.sampling.scoring import Scorer
 
 
@@ -41,9 +40,9 @@ class HeldOut:
 
     games: ImageSource
     specs: Sequence[GameSpec]
-    target: ImageSource
+    target: RenderedSource
     target_items: Sequence[Item]
-    source: ImageSource
+    source: RenderedSource
     source_items: Sequence[Item]
     choices: Sequence[Choice]
     description_tokens: int
@@ -52,7 +51,11 @@ class HeldOut:
 
 
 def hold_out(
-    games: ImageSource, target, source, config, images_per_game: int
+    games: ImageSource,
+    target: RenderedSource,
+    source: RenderedSource,
+    config: ConfigDict,
+    images_per_game: int,
 ) -> HeldOut:
     """Draws the questions and games of a run's measure.
 
@@ -92,22 +95,24 @@ def stack(images: ImageSource) -> np.ndarray:
 
 
 def measure(
-    engine: Engine,
+    speaker: Speaker,
     scorer: Scorer,
-    tokenizer: Tokenizer,
-    prompts: Prompts,
-    instructions: Instructions,
     table: Table,
     params,
     base_params,
     held_out: HeldOut,
     guards: bool = True,
+    part_done: Callable[[], None] = lambda: None,
 ) -> dict:
     """Returns the metrics of one model, as metrics.json names them.
 
-    Without `guards` the blind Describer and cross-play are left out.
+    Args:
+      guards: whether the blind Describer and cross-play are measured.
+      part_done: told of every part that is measured, `count_parts` in all.
     """
-    metrics, roles = {}, {}
+    engine, prompts = speaker.engine, speaker.prompts
+    metrics: dict[str, Any] = {}
+    roles: dict[str, Role] = {}
     for name, images, items in [
         ("vqa", held_out.target, held_out.target_items),
         ("source", held_out.source, held_out.source_items),
@@ -116,56 +121,54 @@ def measure(
         roles[name] = Role(params, tokens)
         found = answer_accuracy(scorer, prompts, params, tokens, items)
         metrics |= {f"{name}_{key}": value for key, value in found.items()}
-    spoken = (engine, tokenizer, prompts, instructions, roles["vqa"])
+        part_done()
+    role = roles["vqa"]
     if held_out.choices:
-        found = choice_accuracy(*spoken, held_out.choices, held_out.seed)
+        found = choice_accuracy(speaker, role, held_out.choices, held_out.seed)
         metrics["vqa_choice"] = found.pop("choice")
         metrics |= found
+        part_done()
     if held_out.description_tokens:
-        metrics |= measure_described(scorer, *spoken, held_out)
+        metrics |= measure_described(speaker, scorer, role, held_out)
+        part_done()
     pixels = stack(held_out.games)
-    grey = np.full_like(pixels, 128)
     metrics |= measure_games(
         table,
         scorer,
         prompts,
         Role(params, engine.encode(params, pixels)),
         Role(base_params, engine.encode(base_params, pixels)),
-        engine.encode(params, grey),
+        engine.encode(params, np.full_like(pixels, 128)),
         held_out.specs,
         held_out.guard_games if guards else 0,
         held_out.seed,
+        part_done,
     )
     return metrics
 
 
+def count_parts(held_out: HeldOut, guards: bool) -> int:
+    """How often `measure` calls `part_done`."""
+    asked = 2 + bool(held_out.choices) + bool(held_out.description_tokens)
+    return asked + (3 if guards and held_out.guard_games else 1)
+
+
 def measure_described(
+    speaker: Speaker,
     scorer: Scorer,
-    engine: Engine,
-    tokenizer: Tokenizer,
-    prompts: Prompts,
-    instructions: Instructions,
     role: Role,
     held_out: HeldOut,
 ) -> dict:
     """Figures of own descriptions of the target, and of answers behind them."""
     scenes = held_out.target.scenes
-    texts = describe(
-        engine,
-        tokenizer,
-        prompts,
-        instructions,
-        role,
-        len(scenes),
-        held_out.description_tokens,
-    )
+    texts = describe(speaker, role, len(scenes), held_out.description_tokens)
     before = {
-        image: instructions.described.format(description=text)
+        image: speaker.instructions.described.format(description=text)
         for image, text in enumerate(texts)
     }
     found = answer_accuracy(
         scorer,
-        prompts,
+        speaker.prompts,
         role.params,
         role.image_tokens,
         held_out.target_items,
@@ -174,10 +177,7 @@ def measure_described(
     captioned = {}
     if held_out.choices:
         captioned = captioned_accuracy(
-            engine,
-            tokenizer,
-            prompts,
-            instructions,
+            speaker,
             role,
             held_out.choices,
             held_out.seed,

@@ -30,27 +30,26 @@ def draw_items(scenes: Sequence, seed: int, open_kinds: int = 4) -> list[Item]:
     kinds: dict[str, list[world.Question]] = {}
     for question in world.QUESTIONS:
         kinds.setdefault(question.kind, []).append(question)
-    items = []
+    items: list[Item] = []
     for image, scene in enumerate(scenes):
         rng = np.random.default_rng((seed, image))
-        open_found = []
+        open_found: list[Item] = []
         for number, (_, group) in enumerate(sorted(kinds.items())):
             answered = [(q, world.answers(q, scene)) for q in group]
             if group[0].yes_no:
                 wanted = {"yes"} if (image + number) % 2 else {"no"}
-                fitting = [q for q, a in answered if a == wanted]
-                if fitting:
-                    q = fitting[rng.integers(len(fitting))]
-                    items.append(Item(image, q, *wanted))
+                fitting = [(q, a) for q, a in answered if a == wanted]
+                found = items
             else:
                 fitting = [
                     (q, a)
                     for q, a in answered
                     if len(a) == 1 and "none" not in a
                 ]
-                if fitting:
-                    q, a = fitting[rng.integers(len(fitting))]
-                    open_found.append(Item(image, q, *a))
+                found = open_found
+            if fitting:
+                q, a = fitting[rng.integers(len(fitting))]
+                found.append(Item(image, q, *a))
         rng.shuffle(open_found)
         items += open_found[:open_kinds]
     return items

@@ -1,4 +1,4 @@
-"""What a model says after any prompt about one image, in large batches."""
+"""What a model says after any prompt about images, in large batches."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from jax.sharding import PartitionSpec as P
 from vlm_games.data.examples import Example, read
 from vlm_games.data.packing import encode
 from vlm_games.data.tokenizer import Tokenizer
+from vlm_games.games.layout import bank_slots
 from vlm_games.games.play import KEEP_ALL, Role
 from vlm_games.models.vlm import no_image_tokens
 from vlm_games.sampling.engine import Engine, Sampling, bucket, pad
@@ -20,16 +21,24 @@ ROWS = 128  # prompts at a time, on each device, if nothing else is said
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """A prompt about one image, or none.
+    """A prompt about an image, several, or none.
 
     Attributes:
-      image: its number, or None. text: with `<image>` where it goes.
+      image: its number, those of several, or None.
+      text: with `<image>` where each goes.
       draw: two numbers that, with the seed, fix what is drawn.
     """
 
-    image: int | None
+    image: int | tuple[int, ...] | None
     text: str
     draw: tuple[int, int] = (0, 0)
+
+    @property
+    def images(self) -> tuple[int, ...]:
+        """All of them, however many."""
+        if isinstance(self.image, tuple):
+            return self.image
+        return () if self.image is None else (self.image,)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,59 +81,103 @@ def answer(
       temperature: 0 is greedy. seed: of the draws.
       rows: prompts at a time, on each device.
     """
-    if not prompts:
-        return []
-    encoded = [_encode(engine, tokenizer, prompt) for prompt in prompts]
-    longest = max(len(tokens) for tokens, _ in encoded)
-    width, batch = bucket(longest), rows * engine.shards
-    draws = np.zeros((2, len(encoded) + batch), np.int32)
-    draws[:, : len(encoded)] = np.array([p.draw for p in prompts]).T
+    examples = [Example(p.images, (read(p.text),)) for p in prompts]
     vocabulary = np.arange(engine.config.vocab_size)
     forbidden = vocabulary >= len(tokenizer.hf)
     forbidden[tokenizer.image_id] = True
+    return go_on(
+        engine,
+        tokenizer,
+        role,
+        examples,
+        [p.draw for p in prompts],
+        Sampling(forbidden, seed),
+        limit,
+        temperature,
+        rows,
+    )
+
+
+def go_on(
+    engine: Engine,
+    tokenizer: Tokenizer,
+    role: Role,
+    examples: Sequence[Example],
+    draws: Sequence[tuple[int, int]],
+    sampling: Sampling,
+    limit: int,
+    temperature: float,
+    rows: int,
+    room: int = 0,
+) -> list[Answer]:
+    """What is said after each example, which may show any number of images.
+
+    Args:
+      examples: without branches. draws: two numbers of each, which with the
+        seed fix what is drawn.
+      sampling: seed, forbidden tokens [V] and truncation.
+      limit, temperature, rows: see `answer`.
+      room: tokens of the longest example to come: what has room for it need
+        not be compiled again.
+    """
+    if not examples:
+        return []
+    encoded = [_encode(engine, tokenizer, example) for example in examples]
+    longest = max(len(tokens) for tokens, _ in encoded)
+    width, batch = bucket(max(longest, room)), rows * engine.shards
+    numbers = np.array([*draws, *[(0, 0)] * batch], np.int32).T
+    stop = np.arange(engine.config.vocab_size) == tokenizer.eos_id
     answers: list[Answer] = []
     for start in range(0, len(encoded), batch):
         part = encoded[start : start + batch]
-        empty = [((), ())] * (batch - len(part))
-        tokens, slots = zip(*part, *empty, strict=True)
-        ids = pad(tokens, width)
-        places = np.full(ids[0].shape, -1, np.int32)
-        for row, found in zip(places, slots, strict=True):
-            row[: len(found)] = found
-        session = engine.admit(
-            role.params,
-            engine.init(batch, width + limit),
-            np.tile(np.arange(rows, dtype=np.int32), engine.shards),
-            ids,
-            places,
-            role.image_tokens,
-        )
+        session = _read(engine, role, part, rows, width, limit)
         _, words = engine.turn(
             role.params,
             session,
             np.full(batch, KEEP_ALL),
             pad([()] * batch),
-            draws[0, start : start + batch],
-            draws[1, start : start + batch],
+            numbers[0, start : start + batch],
+            numbers[1, start : start + batch],
             np.arange(batch) < len(part),
             temperature,
-            vocabulary == tokenizer.eos_id,
-            Sampling(forbidden, seed),
+            stop,
+            sampling,
             limit,
         )
         words = jax.device_get(words)
-        for row in range(len(part)):
-            said = tokenizer.decode(words.tokens[row, : words.count[row]])
-            ended, log_prob = words.stopped[row], words.log_prob[row]
-            count = int(words.count[row])
-            answers.append(Answer(said, bool(ended), float(log_prob), count))
+        answers += [_answer(tokenizer, words, r) for r in range(len(part))]
     return answers
 
 
-def _encode(engine: Engine, tokenizer: Tokenizer, prompt: Asked):
+def _answer(tokenizer: Tokenizer, words, row: int) -> Answer:
+    """What was said in a row, from the host's copy of its words."""
+    count = int(words.count[row])
+    text = tokenizer.decode(words.tokens[row, :count])
+    ended, log_prob = bool(words.stopped[row]), float(words.log_prob[row])
+    return Answer(text, ended, log_prob, count)
+
+
+def _read(engine: Engine, role: Role, part, rows: int, width: int, limit: int):
+    """A session whose rows have read the prompts, with room to answer."""
+    batch = rows * engine.shards
+    empty = [((), ())] * (batch - len(part))
+    tokens, slots = zip(*part, *empty, strict=True)
+    ids = pad(tokens, width)
+    places = np.full(ids[0].shape, -1, np.int32)
+    for row, found in zip(places, slots, strict=True):
+        row[: len(found)] = found
+    return engine.admit(
+        role.params,
+        engine.init(batch, width + limit),
+        np.tile(np.arange(rows, dtype=np.int32), engine.shards),
+        ids,
+        places,
+        role.image_tokens,
+    )
+
+
+def _encode(engine: Engine, tokenizer: Tokenizer, example: Example):
     """(ids, slots into the image bank) of a prompt."""
     n = engine.config.tokens_per_image
-    images = () if prompt.image is None else (prompt.image,)
-    found = encode(Example(images, (read(prompt.text),)), tokenizer, n)
-    slots, first = found.image_slots, (prompt.image or 0) * n
-    return found.tokens, np.where(slots >= 0, first + slots, -1)
+    found = encode(example, tokenizer, n)
+    return found.tokens, bank_slots(found, n)

@@ -48,6 +48,12 @@ def parse_mark(text: str, marks: Sequence[str]) -> int | None:
 
     Args:
       marks: of the options that there are, in order.
+
+    Examples:
+      >>> parse_mark("(b)", "ABCD"), parse_mark("the answer is B", "ABCD")
+      (1, 1)
+      >>> parse_mark("a dog", "ABCD") is None, parse_mark("E", "ABCD") is None
+      (True, True)
     """
     places = {_bare(mark): i for i, mark in enumerate(marks)}
     words = list(_WORD.finditer(text))

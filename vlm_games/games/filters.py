@@ -62,12 +62,12 @@ def independent_views(evidence: Evidence) -> bool:
 
 def again(evidence: Evidence) -> bool:
     """Success, and success when the Guesser is asked again."""
-    return evidence.game.success and all(evidence.again)
+    return evidence.game.success and all(evidence.again or ())
 
 
 def reshuffled(evidence: Evidence) -> bool:
     """Success in the order played and in all re-shuffled orders."""
-    return evidence.game.success and all(evidence.reshuffled)
+    return evidence.game.success and all(evidence.reshuffled or ())
 
 
 FILTERS: Mapping[str, Callable[[Evidence], bool]] = {
@@ -132,6 +132,14 @@ def stratified_lift(
     only answers of the same question kind *and* same answer. Strata are
     weighted by the harmonic size of their two sides (as a pooled difference
     of means is).
+
+    Examples:
+      One answer was kept, and is true; of two that were dropped one is:
+
+      >>> strata = [["color/red"], ["color/red", "color/red"]]
+      >>> lift = stratified_lift([True, False], [[True], [True, False]], strata)
+      >>> round(lift)
+      50
     """
     table: dict[str, list[list[int]]] = {}
     for ok, turns, names in zip(passed, truths, strata, strict=True):

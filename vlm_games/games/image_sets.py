@@ -61,7 +61,8 @@ def draw_sets(
         "task": images of one task, of any of its episodes.
       count: number of games.
       size: images per game, at least 2.
-      seed, iteration: non-negative; with the game's number, they fix its set.
+      seed: non-negative; with iteration and game it fixes the set.
+      iteration: non-negative.
       total: number n of images in the source.
       first: number of the first game.
       embeddings: [n, D] of any length, for "similar". Finite, no row zero.

@@ -62,7 +62,8 @@ class Instructions:
         if len(options) > len(self.marks):
             raise ValueError(
                 f"{len(options)} options, but config.instructions.marks has "
-                f"only {len(self.marks)}: {', '.join(self.marks)}."
+                f"only {len(self.marks)}: {', '.join(self.marks)}. "
+                "Give more marks, or fewer options."
             )
         marked = zip(self.marks, options, strict=False)
         return self.between.join(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from vlm_games.data.packing import Encoded
 from vlm_games.data.tokenizer import Tokenizer
 from vlm_games.games.prompts import Prompts
 from vlm_games.games.protocol import GameSettings
@@ -69,6 +70,39 @@ def pad_prompts(prompts, length: int):
     return (ids, lengths), slots
 
 
+def bank_slots(found: Encoded, tokens_per_image: int) -> np.ndarray:
+    """Where each token of an example finds itself among the image tokens.
+
+    Returns:
+      int32 [n], rows of [images * T, D] of the whole bank; -1 for words.
+    """
+    slots, n = found.image_slots, tokens_per_image
+    numbers = np.array((*found.images, 0), np.int32)  # 0 stands for words
+    return np.where(slots >= 0, numbers[slots // n] * n + slots % n, -1)
+
+
+# Kinds of row, for the words that they may not say.
+MAY_GUESS, MUST_ASK = 0, 1
+
+
+def forbidden_words(
+    tokenizer: Tokenizer, prompts: Prompts, vocabulary: int
+) -> np.ndarray:
+    """bool [2, V]: tokens that a role never says, by kind of row.
+
+    Special ones, and those that a model has beyond its tokenizer's words; a
+    row that must ask does not say a guess word of one token.
+    """
+    forbidden = np.arange(vocabulary) >= len(tokenizer.hf)
+    special = set(tokenizer.hf.all_special_ids) | {tokenizer.image_id}
+    forbidden[list(special - {tokenizer.eos_id})] = True
+    kinds = np.stack([forbidden, forbidden])
+    guess = tokenizer.encode(prompts.guess)
+    if len(guess) == 1:
+        kinds[MUST_ASK, guess] = True
+    return kinds
+
+
 def handover(tokenizer: Tokenizer, prompts: Prompts, cut: bool) -> HandOver:
     """How the Guesser's question becomes what the Describer reads."""
     end = prompts.summary_end
@@ -80,7 +114,8 @@ def handover(tokenizer: Tokenizer, prompts: Prompts, cut: bool) -> HandOver:
     if not marks:
         raise ValueError(
             f"config.prompts.ask={prompts.ask!r}: the tokenizer does not give "
-            "it back as it was."
+            "it back as it was. Choose words that it has, with a space before "
+            "a word where the tokenizer wants one."
         )
     # A question brings the space before it along.
     before, after = prompts.question_frame()

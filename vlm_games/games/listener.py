@@ -56,7 +56,12 @@ def listen(
 
 
 def beliefs(log_probs_TxN: np.ndarray) -> np.ndarray:
-    """Belief over the images after each turn, [T, N]."""
+    """Belief over the images after each turn, [T, N].
+
+    Examples:
+      >>> beliefs(np.log([[0.9, 0.1], [0.5, 0.5]])).round(2).tolist()
+      [[0.9, 0.1], [0.9, 0.1]]
+    """
     total = np.cumsum(log_probs_TxN, axis=0)
     total = np.exp(total - total.max(axis=-1, initial=-np.inf, keepdims=True))
     return total / total.sum(axis=-1, keepdims=True)
@@ -69,6 +74,11 @@ def credits(log_probs_TxN: np.ndarray, target: int) -> np.ndarray:
     fits the target better than the average image of the game. An answer that
     the Describer would give to any image (a habitual yes) earns nothing,
     whichever image it is true of.
+
+    Examples:
+      >>> telling, habitual = [0.9, 0.1], [0.8, 0.8]
+      >>> credits(np.log([telling, habitual]), target=0).round(2).tolist()
+      [0.59, 0.0]
     """
     top = log_probs_TxN.max(axis=-1, initial=-np.inf, keepdims=True)
     mean = np.exp(log_probs_TxN - top).mean(axis=-1)

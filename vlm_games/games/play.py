@@ -18,7 +18,11 @@ from vlm_games.data.examples import Example, read
 from vlm_games.data.packing import encode
 from vlm_games.data.tokenizer import Tokenizer
 from vlm_games.games.layout import (
+    MAY_GUESS,
+    MUST_ASK,
+    bank_slots,
     capacities,
+    forbidden_words,
     handover,
     heard,
     opening,
@@ -37,8 +41,6 @@ from vlm_games.sampling.session import Truncation
 KEEP_ALL = 1 << 30
 # Turn ids of the two roles' draws: 2 t and 2 t + 1 in turn t.
 GUESSER, DESCRIBER = 0, 1
-# Kinds of row, for the words that they may not say.
-MAY_GUESS, MUST_ASK = 0, 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,16 +93,8 @@ class Table:
         self._capacity = capacities(prompts, settings, images, self._length)
         self._heard = heard(prompts, settings, self._length)
         vocabulary = engine.config.vocab_size
-        # A model may have more embeddings than its tokenizer has words.
-        forbidden = np.arange(vocabulary) >= len(tokenizer.hf)
-        special = set(tokenizer.hf.all_special_ids) | {tokenizer.image_id}
-        forbidden[list(special - {tokenizer.eos_id})] = True
-        # Two kinds of row: those that may guess, and those that must ask.
-        self._forbidden = np.stack([forbidden, forbidden])
+        self._forbidden = forbidden_words(tokenizer, prompts, vocabulary)
         self._listens = settings.guess == "likelihood"
-        guess = tokenizer.encode(prompts.guess)
-        if len(guess) == 1:
-            self._forbidden[MUST_ASK, guess] = True
         self._stop = np.arange(vocabulary) == tokenizer.eos_id
         self._handover = handover(tokenizer, prompts, settings.cut)
         end = tokenizer.encode(prompts.summary_end)
@@ -128,7 +122,10 @@ class Table:
         """
         scripted = {spec.script is not None for spec in specs}
         if len(scripted) > 1:
-            raise ValueError("Scripted and played games do not mix.")
+            raise ValueError(
+                "Scripted and played games do not mix: play those whose spec "
+                "has a script in a call of their own."
+            )
         rows = self.settings.slots
         truncation = Truncation(self.settings.top_k, self.settings.top_p)
         sampling = Sampling(self._forbidden, seed, truncation)
@@ -170,17 +167,19 @@ class Table:
             return
         few = max(per_shard // 4, 1)
         places = few if most <= few else per_shard
-        rows, opened, seen = [], [], []
+        places_of: list[int] = []
+        opened: list = []
+        seen: list = []
         for shard in newcomers:
             local = [row % per_shard for row in shard]
-            rows += local + [per_shard] * (places - len(local))
+            places_of += local + [per_shard] * (places - len(local))
             specs = [seats[row].spec for row in shard]
             empty = [None] * (places - len(local))
             opened += [self._prompt(self._opening, s, True) for s in specs]
             opened += empty
             seen += [self._prompt(self._trunk, s, False) for s in specs]
             seen += empty
-        rows = np.array(rows, np.int32)
+        rows = np.array(places_of, np.int32)
         for i, (role, prompts, length) in enumerate(
             [
                 (guesser, opened, self._opening_length),
@@ -197,9 +196,7 @@ class Table:
         images = spec.images if all_images else (spec.images[spec.target],)
         n = self.engine.config.tokens_per_image
         found = encode(Example(images, (read(text),)), self.tokenizer, n)
-        slots = found.image_slots
-        bank = np.array(images, np.int32)[slots // n] * n + slots % n
-        return found.tokens, np.where(slots >= 0, bank, -1)
+        return found.tokens, bank_slots(found, n)
 
     def _exchange(self, guesser, describer, sessions, seats, sampling):
         """A turn of both roles in every seat; yields games that end.
@@ -358,7 +355,8 @@ class Table:
 
     def _read_out(self, seat: Seat, move: Move) -> None:
         """Enters the script's next question and answer."""
-        question, answer = seat.spec.script[len(seat.exchanges)]
+        script = seat.spec.script or ()
+        question, answer = script[len(seat.exchanges)]
         seat.exchanges.append(Exchange(question, answer, move.summary, 0, 0))
         said = f"{self.prompts.ask} {question} {self.prompts.end}"
         seat.hears = self.tokenizer.encode(said) + self._hears(seat, answer)

@@ -27,10 +27,12 @@ class Prompts:
       cue: after which the Guesser speaks: summary, then question or guess.
       last_cue: the same where it must guess.
       answer: how an answer reaches the Guesser; field {answer}.
-      ask, guess: words with which the Guesser's move begins.
+      ask: words with which the Guesser's move begins if it asks.
+      guess: the same if it guesses.
       summary_end: what separates the summary from the move.
       end: the token that ends a role's words.
-      gap: between these parts. lead: before a role's words.
+      gap: between these parts.
+      lead: before a role's words.
       task: any instruction about one image; fields {image}, {instruction}.
       text_task: the same without an image; field {instruction}.
     """
@@ -59,6 +61,11 @@ class Prompts:
         template = self.task if image else self.text_task
         return template.format(image=IMAGE, instruction=instruction)
 
+    def compare(self, instruction: str, images: int) -> str:
+        """The whole prompt of an instruction about several numbered images."""
+        shown = self.gap.join([*self._numbered(images), instruction])
+        return self.text_task.format(instruction=shown)
+
     def describer_trunk(self) -> str:
         """The Describer's prompt up to its image, shared by all questions."""
         return "".join(self.ask_describer("").partition(IMAGE)[:2])
@@ -83,12 +90,14 @@ class Prompts:
 
     def open_game(self, images: int, style: str) -> str:
         """What the Guesser reads before its first words."""
-        numbered = [
+        opening = self.opening.format(style=STYLES[style])
+        return self.gap.join([opening, *self._numbered(images)])
+
+    def _numbered(self, images: int) -> list[str]:
+        return [
             self.candidate.format(number=k + 1, image=IMAGE)
             for k in range(images)
         ]
-        opening = self.opening.format(style=STYLES[style])
-        return self.gap.join([opening, *numbered])
 
     def next_cue(self, last: bool) -> str:
         """After which the Guesser speaks."""
@@ -132,7 +141,16 @@ class Move:
 def parse_move(
     prompts: Prompts, text: str, images: int, must_guess: bool
 ) -> Move:
-    """Reads the Guesser's words: a summary, then one question or guess."""
+    """Reads the Guesser's words: a summary, then one question or guess.
+
+    Examples:
+      >>> parse_move(Prompts(), "1 yes 2 no . ask is it red", 2, False).question
+      'is it red'
+      >>> parse_move(Prompts(), "1 yes 2 no . guess 1", 2, False).guess
+      0
+      >>> parse_move(Prompts(), "1 yes 2 no . guess 3", 2, False).fault
+      'guess names no image'
+    """
     ask, guess = re.escape(prompts.ask), re.escape(prompts.guess)
     stop = re.escape(prompts.summary_end)
     found = re.fullmatch(

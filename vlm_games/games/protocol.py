@@ -13,9 +13,12 @@ class GameSettings:
       guess: "spoken", the Guesser names the image in words, or "likelihood",
         it asks all its questions and then takes the image under which the
         answers are likeliest (see `listener`).
-      guesser_temperature, describer_temperature: of sampling; 0 is greedy.
-      top_k, top_p: of both roles, see `sampling.session.Truncation`.
-      guesser_tokens, answer_tokens: most tokens of one turn of each role.
+      guesser_temperature: of the Guesser's sampling; 0 is greedy.
+      describer_temperature: of the Describer's.
+      top_k: of both roles, see `sampling.session.Truncation`.
+      top_p: the same.
+      guesser_tokens: most tokens of one turn of the Guesser.
+      answer_tokens: most tokens of one answer of the Describer.
       cut: whether words that reach their limit count as ended there, instead
         of aborting the game.
       remember: whether the Describer sees the dialog so far, or only the

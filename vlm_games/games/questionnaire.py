@@ -61,6 +61,7 @@ def play_list(
         settings.answer_tokens,
         settings.describer_temperature,
         seed,
+        max(settings.slots // engine.shards, 1),
     )
     games = []
     for i, (spec, order) in enumerate(zip(specs, drawn, strict=True)):

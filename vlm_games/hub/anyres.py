@@ -122,7 +122,8 @@ def tokens_of_tiles(
     tile = 1 + y // side * grid[1] + x // side
     tokens = (tile * side + y % side) * side + x % side
     shares = y_shares[:, None, :, None] * x_shares[None, :, None, :]
-    rows, columns, mixed = *tokens.shape[:2], y.shape[2] * x.shape[3]
+    rows, columns = tokens.shape[:2]
+    mixed = y.shape[2] * x.shape[3]
 
     # Every row is followed by a newline, the first by the whole image.
     def flat(x, first, last):

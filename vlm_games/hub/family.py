@@ -90,7 +90,7 @@ def known_families() -> dict[str, Family]:
     """Every family in `families/`, by model_type."""
     from vlm_games.hub import families
 
-    known = {}
+    known: dict[str, Family] = {}
     for module in pkgutil.iter_modules(families.__path__):
         name = f"{families.__name__}.{module.name}"
         found = importlib.import_module(name).FAMILY

@@ -98,15 +98,15 @@ def blocks(
         (or one "qkv"), "out", "up", "down", "gate", and the norms by their own
         names ("attention_norm", ...).
     """
-    leaves, c = {}, config
+    leaves: dict[str, Leaf] = {}
+    c = config
     layernorm = c.norm == "layernorm"
     for i in range(c.depth):
         file = {ours: prefix.format(i=i) + x for ours, x in names.items()}
         block = f"{path}.block_{i}"
         for k, part in enumerate(("query", "key", "value")):
-            name, share = file.get(part), (0, 1)
-            if "qkv" in file:
-                name, share = file["qkv"], (k, 3)
+            share = (k, 3) if "qkv" in file else (0, 1)
+            name = file["qkv" if "qkv" in file else part]
             to = f"{block}.attention.{part}"
             leaves |= heads(to, name, c.head_dim, c.qkv_bias, share)
         leaves[f"{block}.attention.out.kernel"] = Leaf(

@@ -146,13 +146,13 @@ def pattern(names: Iterable[str]) -> str:
         head, number, tail = found.groups() if found else (name, "", "")
         numbers.setdefault((head, tail), []).append(number)
     tails: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for (head, tail), found in numbers.items():
-        tails.setdefault((head, tuple(found)), []).append(tail)
+    for (head, tail), several in numbers.items():
+        tails.setdefault((head, tuple(several)), []).append(tail)
     options = []
-    for (head, found), ends in tails.items():
+    for (head, places), ends in tails.items():
         text = re.escape(head).replace(r"\.", rf"\.{wrapped}", 1)
         if ends != [""]:
-            ends = "|".join(re.escape(end) for end in ends)
-            text += rf"\.({'|'.join(found)})\.({ends})"
+            last = "|".join(re.escape(end) for end in ends)
+            text += rf"\.({'|'.join(places)})\.({last})"
         options.append(text)
     return f"{wrapped}({'|'.join(options)})"

@@ -26,7 +26,8 @@ def activation(name: str) -> str:
     if name not in ACTIVATIONS:
         raise ValueError(
             f"config.json asks for the activation {name!r}; known are "
-            f"{', '.join(ACTIVATIONS)}."
+            f"{', '.join(ACTIVATIONS)}; docs/adding-a-family.md says where to "
+            "add one."
         )
     return ACTIVATIONS[name]
 
@@ -111,7 +112,10 @@ def clip(
     if "clip" not in kind and not kind.startswith(
         ("siglip", "idefics3", "smolvlm")
     ):
-        raise ValueError(f"config.json asks for the vision tower {kind!r}.")
+        raise ValueError(
+            f"config.json asks for the vision tower {kind!r}, which is not "
+            "known: docs/checkpoints.md lists what is."
+        )
     is_clip = kind.startswith("clip")
     heads = fields["num_attention_heads"]
     encoder = TransformerConfig(

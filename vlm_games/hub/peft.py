@@ -143,7 +143,8 @@ def load_adapters(
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise FileNotFoundError(
-                f"{folder} holds no adapters: it has no {name}."
+                f"{folder} holds no adapters: it has no {name}. Give a folder "
+                "that PEFT, or vlm_games.export --adapters, has written."
             )
     fields = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     for name, plain in PLAIN.items():

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -26,6 +27,9 @@ LENGTHS = 64
 # What a model directory holds beside its weights.
 SIDE_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+# Chat messages of Hugging Face; a conversation, or a list of them.
+Conversation = Sequence[Mapping[str, Any]]
+Messages = Conversation | Sequence[Conversation]
 
 
 @dataclasses.dataclass
@@ -33,8 +37,10 @@ class Pretrained:
     """A VLM of a public family; its parts are plain attributes.
 
     Attributes:
-      config: architecture. params: on the devices.
-      family: what tells it from others. fields: config.json, completed.
+      config: architecture.
+      params: on the devices.
+      family: what tells it from others.
+      fields: config.json, completed.
       processor: of transformers; `processor.tokenizer` is its tokenizer.
       stored: where it was loaded from.
     """
@@ -58,7 +64,7 @@ class Pretrained:
             self.processor, self.family, self.config, self.fields
         )
 
-    def logits(self, messages):
+    def logits(self, messages: Messages) -> np.ndarray | list[np.ndarray]:
         """Logits of all tokens of the prompt.
 
         Args:
@@ -83,16 +89,18 @@ class Pretrained:
 
     def generate(
         self,
-        messages,
+        messages: Messages,
         max_new_tokens: int = 128,
         temperature: float = 0.0,
         seed: int = 0,
-    ):
+    ) -> str | list[str]:
         """What the model says next.
 
         Args:
           messages: a conversation, or a list of conversations.
-          max_new_tokens: at most. temperature: 0 is greedy. seed: of draws.
+          max_new_tokens: at most.
+          temperature: 0 is greedy.
+          seed: of draws.
 
         Returns:
           text, or a list.
@@ -148,7 +156,7 @@ class Pretrained:
             found = self.tokenizer.eos_token_id
         return set(found if isinstance(found, list) else [found])
 
-    def save_pretrained(self, path) -> None:
+    def save_pretrained(self, path: str | os.PathLike) -> None:
         """Writes a directory that transformers, vLLM and this package read.
 
         Raises:
@@ -214,7 +222,9 @@ class Pretrained:
 
 
 def load_pretrained(
-    path_or_hub_id, dtype: str = "bfloat16", sharding=None
+    path_or_hub_id: str | os.PathLike,
+    dtype: str = "bfloat16",
+    sharding: weights.Shardings = None,
 ) -> Pretrained:
     """Loads a VLM from a directory, or from the Hugging Face hub.
 
@@ -256,7 +266,7 @@ def find_folder(path_or_hub_id) -> pathlib.Path:
     if not HUB_ID.fullmatch(str(path_or_hub_id)):
         raise FileNotFoundError(
             f"{folder} is no directory, so there is no config.json; nor is it "
-            "a hub id such as llava-hf/llava-1.5-7b-hf."
+            "a hub id such as llava-hf/llava-1.5-7b-hf: give one or the other."
         )
     import huggingface_hub
 

@@ -18,7 +18,10 @@ def load_config(folder) -> dict[str, Any]:
     """
     path = pathlib.Path(folder) / "config.json"
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} has no config.json.")
+        raise FileNotFoundError(
+            f"{folder} has no config.json: give the folder of a checkpoint, as "
+            "it is on the hub."
+        )
     return read_config(path)
 
 
@@ -58,7 +61,7 @@ def load_processor(folder, fields: dict[str, Any], name: str = ""):
     )
 
 
-def normalisation(processor: Any) -> dict[str, tuple[float, ...]]:
+def normalisation(processor: Any) -> dict[str, Any]:
     """Per-channel `mean` and `std` by which the processor normalises pixels.
 
     They are its own matter: config.json does not have them.
@@ -69,7 +72,7 @@ def normalisation(processor: Any) -> dict[str, tuple[float, ...]]:
     return {"mean": tuple(images.image_mean), "std": tuple(images.image_std)}
 
 
-def without_video(kind: type) -> type:
+def without_video(kind: Any) -> Any:
     """A processor class of transformers, less the part that reads videos.
 
     That part cannot even be made without torchvision.

@@ -85,12 +85,12 @@ def open_weights(folder, family: Family) -> Stored:
 
     Raises:
       FileNotFoundError: neither is there, or a shard is missing.
-      ValueError: a file is damaged, or two tensors are of one name.
+      ValueError: a file is damaged or outside of the directory, or two tensors
+        are of one name.
     """
     folder = pathlib.Path(folder)
     if (folder / INDEX).is_file():
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        shards = sorted(set(index["weight_map"].values()))
+        shards = read_index(folder / INDEX)
     elif (folder / SINGLE).is_file():
         shards = [SINGLE]
     else:
@@ -101,7 +101,8 @@ def open_weights(folder, family: Family) -> Stored:
     absent = [f for f in shards if not (folder / f).is_file()]
     if absent:
         raise FileNotFoundError(
-            f"{folder / INDEX} names files that are not there: {absent}."
+            f"{folder / INDEX} names files that are not there: {absent}. "
+            "Download them, too."
         )
     headers = {shard: read_header(folder / shard) for shard in shards}
     names: dict[str, str] = {}
@@ -116,6 +117,29 @@ def open_weights(folder, family: Family) -> Stored:
                 )
             names[ours], files[ours] = name, shard
     return Stored(folder, files, names, headers)
+
+
+def read_index(path: pathlib.Path) -> list[str]:
+    """Names of the files that an index names, in its own folder.
+
+    Raises:
+      ValueError: it is no index, or names a file elsewhere.
+    """
+    try:
+        index = json.loads(path.read_bytes())
+        shards = sorted(set(index["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is no index of safetensors files "
+            f"({type(error).__name__}: {error})."
+        ) from error
+    for name in shards:
+        if not isinstance(name, str) or pathlib.PurePath(name).name != name:
+            raise ValueError(
+                f"{path} names the file {name!r}; only files beside it are "
+                "read."
+            )
+    return shards
 
 
 def read_header(path: pathlib.Path) -> dict[str, dict[str, Any]]:

@@ -54,7 +54,8 @@ def check(stored: Stored, family: Family, config: VLMConfig) -> None:
             "tells: "
             + "; ".join(sorted(wrong)[:8])
             + (f"; and {len(wrong) - 8} more" if len(wrong) > 8 else "")
-            + "."
+            + ". Check that both are of one checkpoint, and that its family is "
+            "read as docs/adding-a-family.md tells."
         )
 
 
@@ -80,9 +81,8 @@ def load(
         if parts > 1:
             size = len(tensor) // parts
             tensor = tensor[part * size : (part + 1) * size]
-        tensor, place = leaf.to_ours(tensor), sharding
-        if callable(sharding):
-            place = sharding(path, tensor.shape)
+        tensor = leaf.to_ours(tensor)
+        place = sharding(path, tensor.shape) if callable(sharding) else sharding
         flat[path] = put(tensor, dtype, place)
         # JAX holds the copies that it was given until the next collection.
         gc.collect(0)

@@ -5,11 +5,14 @@
     unfiltered   any complete ones        any                  as said
     lost         those the filter drops   any                  as said
     shuffled     as main                  as main              answers permuted
+    inconsistent as main                  worst told again     as said
     replay_only  none                     none
     <a filter>   those that it keeps      any                  as said
 
 Every control has at most as many games and as many answers as main kept; an
-arm named after a filter ("success") shows what that filter alone does.
+arm named after a filter ("success") shows what that filter alone does. With
+`config.game.consistent` the answers of main are also those that survive being
+told again best, within their kind; "inconsistent" takes as many of the others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +24,14 @@ from vlm_games.data.records import GameRecord
 from vlm_games.games import filters
 from vlm_games.games.prompts import Prompts
 from vlm_games.games.protocol import GameSpec, PlayedGame
+from vlm_games.methods.answers import (
+    Answer,
+    answers_of,
+    sample,
+    shuffle_answers,
+    telling_answers,
+)
+from vlm_games.methods.copies import with_copies
 from vlm_games.methods.game_figures import game_figures
 from vlm_games.methods.method import (
     MAIN,
@@ -30,12 +41,12 @@ from vlm_games.methods.method import (
     Workbench,
     count_branches,
 )
+from vlm_games.methods.shares import highest, lowest
 
-ARMS = (MAIN, "unfiltered", "lost", "shuffled", REPLAY_ONLY)
+INCONSISTENT = "inconsistent"
+ARMS: tuple[str, ...] = (MAIN, "unfiltered", "lost", "shuffled", REPLAY_ONLY)
 ARMS += tuple(name for name in filters.FILTERS if name != "complete")
-
-# One answer to learn: (image, question, answer).
-Answer = tuple[int, str, str]
+ARMS += (INCONSISTENT,)
 
 
 def select(
@@ -52,42 +63,34 @@ def select(
       config: `config.game`. seed: (seed, iteration).
       budget: main's Selection.budget, for controls.
     """
-    as_main = arm in (MAIN, "shuffled")
+    as_main = arm in (MAIN, "shuffled", INCONSISTENT)
     draws = ARMS.index(MAIN if as_main else arm)
     rng = np.random.default_rng((*seed, draws))
     complete = [r for r in records if r.outcome != "aborted"]
     kept = [r for r in complete if r.kept]
     if as_main:
-        games, answers = kept, telling_answers(kept, config, bench, rng)
+        rank = lowest if arm == INCONSISTENT else highest
+        games, answers = kept, telling_answers(kept, config, bench, rng, rank)
     else:
         games = pool(complete, arm)
-        answers = [a for r in games for a in _answers(r)]
+        answers = [a for r in games for a in answers_of(r)]
     if budget is not None:
-        games = _sample(rng, games, budget["kept"])
-        answers = _sample(rng, answers, budget["describer"])
+        games = sample(rng, games, budget["kept"])
+        answers = sample(rng, answers, budget["describer"])
     # A game can be kept for its answers though the Guesser named another
     # image: there is nothing for it to learn then.
     guessed = [r for r in games if not as_main or r.outcome == "success"]
     if budget is not None:
-        guessed = _sample(rng, guessed, budget["guesser"])
+        guessed = sample(rng, guessed, budget["guesser"])
     if arm == "shuffled":
         answers = shuffle_answers(answers, bench, rng)
+    guessed, images = with_copies(guessed, bench)
     examples = {
         "describer": describer_examples(answers, bench.prompts),
-        "guesser": [
-            guesser_example(
-                r,
-                bench.prompts,
-                bench.config.play,
-                # A listener's Guesser never guesses.
-                bench.config.play.guess == "likelihood"
-                or asks_all(r.game, config.asks_all),
-            )
-            for r in guessed
-        ],
+        "guesser": guesser_examples(guessed, bench, config),
     }
     return Selection(
-        (Stage("sft", lambda params: examples),),
+        (Stage("sft", lambda params: examples, images={"guesser": images}),),
         kept=len(games),
         budget={"kept": len(games), **count_branches(examples)},
         figures=game_figures(records, bench, config),
@@ -109,72 +112,10 @@ def pool(complete: Sequence[GameRecord], arm: str) -> list[GameRecord]:
     if any(arm not in r.filters for r in complete):
         raise ValueError(
             f"config.controls names the filter {arm!r}, whose evidence the "
-            "games lack; see config.game.judges, repeats and reshuffles."
+            "games lack: set config.game.judges, repeats or reshuffles above 0 "
+            "in a new --workdir, or leave the filter out."
         )
     return [r for r in complete if r.filters[arm]]
-
-
-def _sample(rng: np.random.Generator, items: list, count: int) -> list:
-    """At most `count` of `items`, in order, without repeats."""
-    if len(items) <= count:
-        return items
-    chosen = np.sort(rng.choice(len(items), count, replace=False))
-    return [items[i] for i in chosen]
-
-
-def _answers(record: GameRecord) -> list[Answer]:
-    image = record.images[record.target]
-    return [(image, t.question, t.answer) for t in record.turns]
-
-
-def telling_answers(games, config, bench: Workbench, rng) -> list[Answer]:
-    """Answers of kept games with enough credit, in balance.
-
-    Credit per turn instead of per game: an answer that fits every image of
-    the game as well taught the Guesser nothing, even if the game was won.
-    """
-    found = [
-        answer
-        for record in games
-        for answer, turn in zip(_answers(record), record.turns, strict=True)
-        if turn.credit is None or turn.credit > config.credit
-    ]
-    if not config.balance:
-        return found
-    return balance(found, bench, rng)
-
-
-def balance(found: Sequence[Answer], bench: Workbench, rng) -> list[Answer]:
-    """No answer to a kind of question outnumbers the runner-up.
-
-    A model that leans to "yes", or to "none", would else teach itself to lean
-    further. An answer that has no rival is dropped with its kind.
-    """
-    strata: dict[str, dict[str, list[Answer]]] = {}
-    for answer in found:
-        kind, _, said_ = bench.stratum(answer[1], answer[2]).partition("/")
-        strata.setdefault(kind, {}).setdefault(said_, []).append(answer)
-    balanced = []
-    for by_answer in strata.values():
-        counts = sorted(len(same) for same in by_answer.values())
-        most = counts[-2] if len(counts) > 1 else 0
-        for same in by_answer.values():
-            balanced += _sample(rng, same, most)
-    return balanced
-
-
-def shuffle_answers(answers, bench: Workbench, rng) -> list[Answer]:
-    """The same questions and answers, paired at random within a kind."""
-    kinds: dict[str, list[int]] = {}
-    for i, (_, question, answer) in enumerate(answers):
-        kind = bench.stratum(question, answer).partition("/")[0]
-        kinds.setdefault(kind, []).append(i)
-    shuffled = list(answers)
-    for places in kinds.values():
-        for i, j in zip(places, rng.permutation(places), strict=True):
-            image, question, _ = answers[i]
-            shuffled[i] = (image, question, answers[j][2])
-    return shuffled
 
 
 def describer_examples(
@@ -212,6 +153,23 @@ def asks_all(game: int, share: float) -> bool:
     return int((game + 1) * share) > int(game * share)
 
 
+def guesser_examples(
+    games: Sequence[GameRecord], bench: Workbench, config
+) -> list[Example]:
+    """One example per game; config: `config.game`."""
+    rules = bench.config.play
+    listens = rules.guess == "likelihood"  # such a Guesser never guesses
+    return [
+        guesser_example(
+            game,
+            bench.prompts,
+            rules,
+            listens or asks_all(game.game, config.asks_all),
+        )
+        for game in games
+    ]
+
+
 def guesser_example(
     record: GameRecord, prompts: Prompts, rules, must_ask: bool
 ) -> Example:
@@ -233,7 +191,7 @@ def guesser_example(
             move = f"{prompts.ask} {turn.question}"
             pieces.append(said(prompts.speak(turn.summary, move), 0.3))
         pieces.append(read(prompts.hear(turn.answer, number >= rules.turns)))
-    if record.final_summary:  # else the guess was not spoken
+    if record.final_summary and record.guess is not None:  # it was spoken
         guess = f"{prompts.guess} {record.guess + 1}"
         pieces.append(said(prompts.speak(record.final_summary, guess)))
     return Example(record.images, tuple(pieces))

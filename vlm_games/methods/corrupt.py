@@ -1,4 +1,4 @@
-"""Images that a description goes wrong on: without detail, in false colours.
+"""Images that words go wrong on: without detail, or in false colours.
 
 What changes is drawn beforehand, so that an image is spoilt alike whatever
 stands beside it.
@@ -17,28 +17,45 @@ from vlm_games.methods.descriptions import BLURRED, RECOLOURED
 
 
 @dataclasses.dataclass(frozen=True)
-class Draw:
-    """What chance decides about a candidate.
+class Corruption:
+    """What chance decides about a corrupted image.
 
     Attributes:
-      number: of the candidate. image: which.
-      plain, careful, invitation: instructions.
-      source: of the rejected description.
-      light, turn: of the corrupted image, see `recolour`.
+      source: of SOURCES; what is not BLURRED or RECOLOURED stays as it is.
+      light, turn: of a recoloured image, see `recolour`.
     """
 
-    number: int
-    image: int
-    plain: str
-    careful: str
-    invitation: str
     source: str
     light: float
     turn: float
 
 
+def draw_source(rng: np.random.Generator) -> str:
+    """One of the two ways to corrupt an image."""
+    return BLURRED if rng.random() < 0.5 else RECOLOURED
+
+
+def draw_colours(rng: np.random.Generator, config) -> tuple[float, float]:
+    """(light, turn) of a `Corruption`; config: `config.stic`."""
+    light = 1 + float(rng.uniform(-config.brightness, config.brightness))
+    return light, float(rng.uniform(-config.hue, config.hue))
+
+
+def check_low_side(low_side: int, side: int) -> None:
+    """Raises ValueError if `config.stic.low_side` blurs nothing.
+
+    Args:
+      side: of the images, pixels.
+    """
+    if not 0 < low_side < side:
+        raise ValueError(
+            f"config.stic.low_side={low_side}: a blurred image has fewer "
+            f"pixels than the {side} of the images' sides, and at least 1."
+        )
+
+
 def corrupt(
-    pixels_NxHxWx3: np.ndarray, draws: Sequence[Draw], side: int
+    pixels_NxHxWx3: np.ndarray, draws: Sequence[Corruption], side: int
 ) -> np.ndarray:
     """uint8 [N, H, W, 3]: blurred to `side` or recoloured, as was drawn; those
     of inventions as they are."""

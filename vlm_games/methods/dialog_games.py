@@ -11,28 +11,27 @@ import json
 from collections.abc import Mapping, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from vlm_games.data.augment import AugmentConfig, augment_each
-from vlm_games.data.fetch import pieces
-from vlm_games.data.records import OUTCOMES, GameRecord, Turn
+from vlm_games.data.images import ImageSource
+from vlm_games.data.records import OUTCOMES, GameRecord
 from vlm_games.games import filters, listener
 from vlm_games.games.image_sets import ImageSet
 from vlm_games.games.play import Role
 from vlm_games.games.protocol import GameSpec, PlayedGame
 from vlm_games.games.questionnaire import play_list
-from vlm_games.methods import choose
+from vlm_games.methods import choose, copies, corrupt, estimates
+from vlm_games.methods.estimates import Estimate, Sizes
+from vlm_games.methods.game_records import game_record
 from vlm_games.methods.method import (
     REPLAY_ONLY,
     Selection,
     Stage,
     Workbench,
-    fold,
 )
+from vlm_games.methods.retell import Pair, Reteller
+from vlm_games.methods.views import PLAIN, encode_views, views
 from vlm_games.report.gallery import GameView
-
-_view = jax.jit(augment_each, static_argnums=2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,31 +39,40 @@ class Prepared:
     """The images of an iteration's games as roles and judges see them.
 
     Attributes:
-      sets: of all games of the iteration.
-      seen: int [n], sorted numbers of the images that were encoded.
-      describer, guesser: their image tokens [n * T, D] for the two roles, and
-        padding.
+      describer, guesser: image tokens [n * T, D] of the two roles, and padding.
       judges: of the independent views; empty if no filter asks for them.
+      images: what `sets` count: the unlabelled images, and corrupted copies.
+      sets: of all games.
+      numbers: int [n], sorted, of the images whose tokens these are.
     """
 
-    sets: Sequence[ImageSet]
-    seen: np.ndarray
     describer: jax.Array
     guesser: jax.Array
     judges: tuple[jax.Array, ...]
+    images: ImageSource
+    sets: Sequence[ImageSet]
+    numbers: np.ndarray
 
 
 class DialogGames:
     """The method; see `methods.method.Method`."""
 
     record = GameRecord
-    arms = choose.ARMS
+    arms: tuple[str, ...] = choose.ARMS
     standard = "unfiltered"
-    idle = (REPLAY_ONLY,)
+    idle: tuple[str, ...] = (REPLAY_ONLY,)
 
     def __init__(self, bench: Workbench):
         self.bench = bench
-        self.config = bench.config.game
+        self.config = c = bench.config.game
+        self.reteller = Reteller(bench) if c.consistent else None
+        if c.corrupted:
+            side = bench.model.vision.image_size
+            corrupt.check_low_side(bench.config.stic.low_side, side)
+
+    @staticmethod
+    def estimate(sizes: Sizes) -> Estimate:
+        return estimates.dialog_games(sizes)
 
     def shards(self) -> int:
         return -(-self.config.games // self.config.shard)
@@ -73,93 +81,59 @@ class DialogGames:
         return ()
 
     def prepare(self, params, iteration: int) -> Prepared:
-        """Encodes every image that is played with once per view."""
-        c, total = self.config, len(self.bench.images)
-        sets = self.bench.draw_sets(iteration, 0, c.games)
-        room = min(total, c.games * c.images)
-        seen = np.arange(total)
-        if room < total:
-            seen = np.unique([i for one in sets for i in one.images])
-        strengths = [0.0, c.describer_view, *[c.judge_view] * c.judges]
-        views = [
-            (number, strength)
-            for number, strength in enumerate(strengths)
-            if strength or number != 1
-        ]
-        tokens = self._encode(params, seen, iteration, views, room)
-        return Prepared(
-            sets,
-            seen,
-            describer=tokens.get(1, tokens[0]),
-            guesser=tokens[0],
-            judges=tuple(tokens[2 + i] for i in range(c.judges)),
+        """Draws all games; encodes every image of theirs once per view."""
+        c, bench = self.config, self.bench
+        sets, images = copies.put_copies(
+            bench.draw_sets(iteration, 0, c.games), bench, iteration
         )
-
-    def _encode(
-        self, params, seen: np.ndarray, iteration: int, views, room: int
-    ) -> dict[int, jax.Array]:
-        """Image tokens [room * T, D] by number of the view.
-
-        Args:
-          views: (number, strength) of each; strength 0 is the image itself.
-          room: images there is room for; the same in every iteration, so that
-            nothing is compiled anew.
-        """
-        c, images, engine = (
-            self.bench.config,
-            self.bench.images,
-            self.bench.engine,
-        )
-        # By an image's own number, whatever is encoded beside it.
-        keys = {
-            number: jax.random.split(
-                fold(c.seed, iteration, number), len(images)
-            )
-            for number, strength in views
-            if strength
-        }
-        found = {number: [] for number, _ in views}
-        size, done = c.encode_images, 0
-        for pixels in pieces(images, seen, size, c.image_workers):
-            some = seen[done : done + size]
-            short, done = size - len(some), done + size
-            # One shape: compiled once.
-            pixels = np.concatenate([pixels, pixels[:1].repeat(short, 0)])
-            some = np.concatenate([some, some[:1].repeat(short)])
-            for number, strength in views:
-                view = pixels
-                if strength:
-                    config = AugmentConfig(strength=strength)
-                    view = np.asarray(_view(keys[number][some], pixels, config))
-                found[number].append(engine.encode(params, view))
-        rows = room * self.bench.model.tokens_per_image
-        return {number: _join(parts, rows) for number, parts in found.items()}
+        numbers = np.unique([i for found in sets for i in found.images])
+        room = min(len(images), c.games * c.images)
+        tokens = encode_views(bench, params, images, numbers, iteration, room)
+        plain = tokens[PLAIN]
+        describer, *judges = (tokens.get(name, plain) for name in views(c))
+        return Prepared(describer, plain, tuple(judges), images, sets, numbers)
 
     def candidates(
         self, params, prepared: Prepared, iteration: int, shard: int
     ) -> list[GameRecord]:
         first = shard * self.config.shard
-        last = min(first + self.config.shard, self.config.games)
+        sets = prepared.sets[first : first + self.config.shard]
         specs = [
             GameSpec(
                 g,
                 # Places among the images that were encoded.
-                tuple(np.searchsorted(prepared.seen, found.images).tolist()),
+                tuple(np.searchsorted(prepared.numbers, found.images).tolist()),
                 found.target,
                 asks_all=choose.asks_all(g, self.config.asks_all),
             )
-            for g, found in enumerate(prepared.sets[first:last], start=first)
+            for g, found in enumerate(sets, start=first)
         ]
         seed = (self.bench.config.seed, iteration)
-        games = self._play(params, prepared, specs, seed)
+        games = self.play_games(params, prepared, specs, seed)
         evidence = self._gather(params, prepared, games, seed)
+        games = [e.game for e, _ in evidence]
+        retold = self._retell(params, prepared, games, seed)
+        played_on = (prepared.images, prepared.numbers)
         return [
-            self._record(e, judged, iteration, prepared.seen)
-            for e, judged in evidence
+            game_record(self.bench, *played_on, iteration, *found, again)
+            for found, again in zip(evidence, retold, strict=True)
         ]
 
-    def _play(self, params, prepared, specs, seed) -> list[PlayedGame]:
-        """The games as played, in order of their numbers."""
+    def play_games(
+        self,
+        params,
+        prepared: Prepared,
+        specs: Sequence[GameSpec],
+        seed: tuple[int, int],
+    ) -> list[PlayedGame]:
+        """The games as played, in order of their numbers.
+
+        A game with rules of its own is a subclass that plays otherwise here
+        (docs/howto/new-game.md); all that comes after is the same.
+
+        Args:
+          specs: what is to be played. seed: (seed, iteration), of all draws.
+        """
         table = self.bench.table
         guesser = Role(params, prepared.guesser)
         describer = Role(params, prepared.describer)
@@ -235,51 +209,29 @@ class DialogGames:
                 outcomes[where[found.spec.game]].append(found.success)
         return [tuple(found) for found in outcomes]
 
-    def _record(
-        self,
-        evidence: filters.Evidence,
-        judged: np.ndarray,
-        iteration: int,
-        seen: np.ndarray,
-    ) -> GameRecord:
-        """The game as it goes to disk, its images by their own numbers."""
-        game, bench = evidence.game, self.bench
-        spec, n = game.spec, len(game.spec.images)
-        images = tuple(int(seen[i]) for i in spec.images)
-        target = images[spec.target]
-        belief = listener.beliefs(evidence.shared)
-        credit = listener.credits(judged, spec.target)
-        turns = tuple(
-            Turn(
-                question=x.question,
-                answer=x.answer,
-                summary=x.summary,
-                question_logprob=float(x.question_logprob),
-                answer_logprob=float(x.answer_logprob),
-                belief=tuple(belief[t].tolist()),
-                credit=float(credit[t]),
-                true=bench.truth(target, x.question, x.answer),
-            )
-            for t, x in enumerate(game.exchanges)
-        )
-        verdicts = filters.verdicts(evidence)
-        aborted = game.reason is not None
-        return GameRecord(
-            game=spec.game,
-            iteration=iteration,
-            seed=bench.config.seed,
-            images=images,
-            names=tuple(bench.images.names[i] for i in images),
-            target=spec.target,
-            turns=turns,
-            final_summary=game.final_summary,
-            guess=None if aborted else game.guess,
-            belief=turns[-1].belief if turns else (1.0 / n,) * n,
-            outcome=game.outcome,
-            reason=game.reason,
-            filters=verdicts,
-            kept=verdicts[self.config.filter] and not aborted,
-        )
+    def _retell(self, params, prepared, games, seed):
+        """Per game what became of every turn, told again of the target."""
+        if self.reteller is None:
+            return [(None,) * len(game.exchanges) for game in games]
+        places = [
+            (g, t)
+            for g, game in enumerate(games)
+            if game.reason is None  # of others nothing is learned
+            for t in range(len(game.exchanges))
+        ]
+        pairs = []
+        for g, t in places:
+            spec, turn = games[g].spec, games[g].exchanges[t]
+            rng = np.random.default_rng((*seed, 95, spec.game, t))
+            image = spec.images[spec.target]
+            pairs.append(Pair(image, turn.question, turn.answer, rng))
+        role = Role(params, prepared.describer)
+        again = self.reteller.retell(role, pairs)
+        found = dict(zip(places, again, strict=True))
+        return [
+            tuple(found.get((g, t)) for t in range(len(game.exchanges)))
+            for g, game in enumerate(games)
+        ]
 
     def tokens_said(self, record: GameRecord) -> int:
         """What was said last in an aborted game is not in its record."""
@@ -288,7 +240,8 @@ class DialogGames:
             words += [turn.summary, turn.question, turn.answer]
         # Every role's words end with a token of their own.
         encode = self.bench.tokenizer.encode
-        return sum(len(encode(text)) + 1 for text in words if text)
+        said = sum(len(encode(text)) + 1 for text in words if text)
+        return said + sum(t.retold.tokens for t in record.turns if t.retold)
 
     def select(
         self,
@@ -305,15 +258,13 @@ class DialogGames:
     def show(
         self, records: Sequence[GameRecord], iteration: int, most: int
     ) -> list[GameView]:
-        images = self.bench.images
-        return [
-            GameView(json.loads(r.to_json()), [images[i] for i in r.images])
+        shown = [
+            r
             for outcome in OUTCOMES
             for r in [r for r in records if r.outcome == outcome][:most]
         ]
-
-
-def _join(parts: Sequence[jax.Array], rows: int) -> jax.Array:
-    """[rows, D] of arrays [m, D], cut off or padded with zeros."""
-    tokens = jnp.concatenate(parts)[:rows]
-    return jnp.pad(tokens, ((0, rows - len(tokens)), (0, 0)))
+        numbered, images = copies.with_copies(shown, self.bench)
+        return [
+            GameView(json.loads(r.to_json()), [images[i] for i in seen.images])
+            for r, seen in zip(shown, numbered, strict=True)
+        ]

@@ -14,7 +14,8 @@ def draw_images(
     Args:
       seed: the run's, and one for what they are drawn for.
     """
-    start, found = (iteration - 1) * count, []
+    start = (iteration - 1) * count
+    found: list[int] = []
     while len(found) < count:
         round_, offset = divmod(start + len(found), total)
         order = np.random.default_rng((*seed, round_)).permutation(total)

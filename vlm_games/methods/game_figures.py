@@ -8,7 +8,9 @@ import numpy as np
 
 from vlm_games.data.records import GameRecord
 from vlm_games.games import filters
+from vlm_games.methods.answers import consistent, credited
 from vlm_games.methods.method import Workbench
+from vlm_games.methods.shares import by_decile
 
 
 def game_figures(
@@ -41,12 +43,36 @@ def game_figures(
         **filters.truth_rates(passed, single),
         "lift": filters.stratified_lift(passed, single, names),
     }
+    figures = {}
+    if config.consistent:
+        table["consistent (answers)"] = consistency(complete, bench, config)
+        scored = credited(complete, -math.inf, bench)
+        figures["consistency_by_decile"] = by_decile(scored)
     verdict = table.get(config.filter, {})
     return {
         "filters": table,
+        **figures,
         **talk_figures(records),
         "truth_kept": verdict.get("truth_kept"),
         "truth_dropped": verdict.get("truth_dropped"),
+    }
+
+
+def consistency(
+    complete: Sequence[GameRecord], bench: Workbench, config
+) -> dict:
+    """What the scores keep of the answers that count by credit."""
+    kept_games = [r for r in complete if r.kept]
+    found = credited(kept_games, config.credit, bench)
+    kept = {a.number for a in consistent(found, config)}
+    passed = [a.number in kept for a in found]
+    truths = [[a.true] for a in found]
+    strata = [[bench.stratum(a.question, a.answer)] for a in found]
+    return {
+        "kept": len(kept),
+        "of": len(found),
+        **filters.truth_rates(passed, truths),
+        "lift": filters.stratified_lift(passed, truths, strata),
     }
 
 

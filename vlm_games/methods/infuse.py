@@ -52,6 +52,24 @@ def infused_examples(
     ]
 
 
+def tokens_said(
+    bench: Workbench, examples: Sequence[Example], asked: int, limit: int
+) -> int:
+    """Tokens of the descriptions that examples begin with, ends included.
+
+    Args:
+      asked: items that were described; of those that are no examples `limit`
+        tokens each are counted, as many as one without an end has.
+    """
+
+    def count(trunk: str) -> int:
+        return len(bench.tokenizer.encode(trunk))
+
+    empty = count(trunk_with("", bench)) - 1
+    kept = sum(count(e.trunk[0].text) - empty for e in examples)
+    return kept + (asked - len(examples)) * limit
+
+
 def describe(
     bench: Workbench,
     source: RenderedSource,
@@ -84,10 +102,15 @@ def describe(
 def put_first(row: Example, description: str, bench: Workbench) -> Example:
     """An item of `answer_row` that is read behind a description."""
     prompts = bench.prompts
-    told = bench.instructions.described.format(description=description)
     branches = tuple(
         (question, said(prompts.reply(label.text)), end)
         for question, label, end in row.branches
     )
-    trunk = (read(prompts.describer_trunk() + told),)
+    trunk = (read(trunk_with(description, bench)),)
     return Example(row.images, trunk, branches)
+
+
+def trunk_with(description: str, bench: Workbench) -> str:
+    """What is read before the questions of an item."""
+    told = bench.instructions.described.format(description=description)
+    return bench.prompts.describer_trunk() + told

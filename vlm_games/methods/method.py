@@ -10,7 +10,7 @@ games, the record of its candidates; registry.py lists them.
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import jax
 from jax.sharding import Mesh
@@ -23,6 +23,7 @@ from vlm_games.games.image_sets import ImageSet
 from vlm_games.games.instructions import Instructions
 from vlm_games.games.play import Table
 from vlm_games.games.prompts import Prompts
+from vlm_games.methods.estimates import Estimate, Sizes
 from vlm_games.models.config import VLMConfig
 from vlm_games.report.candidates import CandidateView
 from vlm_games.report.gallery import GameView
@@ -32,6 +33,7 @@ from vlm_games.sampling.scoring import Scorer
 MAIN = "main"
 REPLAY_ONLY = "replay_only"  # the arm of every method that has no candidates
 Examples = Mapping[str, Sequence[Example]]
+Candidate = TypeVar("Candidate", bound=Record)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +43,12 @@ class Workbench:
     Attributes:
       config: the run's ConfigDict, read only.
       model: architecture.
-      tokenizer, prompts, instructions: of the model.
-      mesh, engine, scorer: the devices and the compiled functions.
+      tokenizer: of the model.
+      prompts: what it is told in games.
+      instructions: what other methods tell it.
+      mesh: the devices.
+      engine: encodes images, holds sessions of what is read and said.
+      scorer: log-probabilities of given words.
       table: where games are played, while playing and while measuring.
       images: the unlabelled images.
       draw_sets: (iteration, first game, count) -> the games' image sets.
@@ -90,6 +96,7 @@ class Stage:
       images: what the examples' numbers count: of all streams or, in a
         mapping, of those that it names; the unlabelled images of others.
       replay: whether rows of the source are fed beside.
+      said: (the examples) -> tokens that the model said to make them.
     """
 
     name: str
@@ -98,6 +105,7 @@ class Stage:
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     images: ImageSource | Mapping[str, ImageSource] | None = None
     replay: bool = True
+    said: Callable[[Examples], int] = lambda examples: 0
 
     def images_of(self, stream: str, unlabelled: ImageSource) -> ImageSource:
         """What the numbers in the examples of a stream count."""
@@ -124,7 +132,7 @@ class Selection:
     figures: Mapping[str, Any]
 
 
-class Method(Protocol):
+class Method(Protocol[Candidate]):
     """Candidates come in shards, each a pure function of its number.
 
     Attributes:
@@ -134,10 +142,17 @@ class Method(Protocol):
       idle: arms that learn from no candidates, for which none are made.
     """
 
-    record: type[Record]
+    record: type[Candidate]
     arms: tuple[str, ...]
     standard: str
     idle: tuple[str, ...]
+
+    def __init__(self, bench: Workbench):
+        """Raises ValueError for settings that cannot be."""
+
+    @staticmethod
+    def estimate(sizes: Sizes) -> Estimate:
+        """What an iteration makes, says and learns, told without a model."""
 
     def shards(self) -> int:
         """How many shards of candidates an iteration has."""
@@ -151,15 +166,15 @@ class Method(Protocol):
 
     def candidates(
         self, params: Any, prepared: Any, iteration: int, shard: int
-    ) -> list[Record]:
+    ) -> list[Candidate]:
         """Makes one shard."""
 
-    def tokens_said(self, record: Record) -> int:
+    def tokens_said(self, record: Candidate) -> int:
         """How many tokens the model said to make a candidate."""
 
     def select(
         self,
-        records: Sequence[Record],
+        records: Sequence[Candidate],
         arm: str,
         iteration: int,
         budget: Mapping[str, int] | None,
@@ -167,7 +182,7 @@ class Method(Protocol):
         """Chooses what `arm` learns from; a control matches `budget`."""
 
     def show(
-        self, records: Sequence[Record], iteration: int, most: int
+        self, records: Sequence[Candidate], iteration: int, most: int
     ) -> Sequence[GameView | CandidateView]:
         """At most `most` of each outcome, with their pictures, for the page."""
 

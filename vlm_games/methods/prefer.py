@@ -60,7 +60,8 @@ def _is_plain_sound(record: DescriptionRecord, cut: bool) -> bool:
     if record.plain is None:
         raise ValueError(
             f"The candidates have no plain descriptions for the control "
-            f"{UNCORRUPTED!r}: name it in config.controls when they are made."
+            f"{UNCORRUPTED!r}: name it in config.controls when they are made, "
+            "in a new --workdir."
         )
     return record.plain.sound(cut) and record.chosen.sound(cut)
 
@@ -68,7 +69,8 @@ def _is_plain_sound(record: DescriptionRecord, cut: bool) -> bool:
 def uncorrupted(record: DescriptionRecord) -> DescriptionRecord:
     """Nothing led the rejected description astray. It may be the chosen one
     word for word; the pair then teaches nothing, which is what is tested."""
-    return dataclasses.replace(record, rejected=record.plain, source="plain")
+    rejected = record.plain or record.rejected
+    return dataclasses.replace(record, rejected=rejected, source="plain")
 
 
 def stage(

@@ -1,12 +1,14 @@
 """The methods by the names that `config.method` takes."""
 
+from typing import Any
+
 from vlm_games.methods.dialog_games import DialogGames
-from vlm_games.methods.method import MAIN
+from vlm_games.methods.method import MAIN, Method
 from vlm_games.methods.stic import Stic
 from vlm_games.methods.text import TextOnly
 from vlm_games.methods.triangle import Triangle
 
-METHODS = {
+METHODS: dict[str, type[Method[Any]]] = {
     "dialog_games": DialogGames,
     "stic": Stic,
     "triangle": Triangle,

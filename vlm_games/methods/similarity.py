@@ -104,7 +104,12 @@ def load_embedder(name: str):
             "sentence-transformers: pip install 'vlm_games[sentences]', or "
             "set it to 'overlap'."
         ) from error
-    return SentenceTransformer(name, device="cpu")
+    return SentenceTransformer(
+        name,
+        device="cpu",
+        trust_remote_code=False,
+        model_kwargs={"use_safetensors": True},  # others are pickles
+    )
 
 
 def bert_score(one: np.ndarray, other: np.ndarray) -> float:
@@ -138,7 +143,12 @@ def words(text: str) -> list[str]:
 
 
 def overlap(one: str, other: str) -> float:
-    """F1 of the multisets of words; of texts without any, their equality."""
+    """F1 of the multisets of words; of texts without any, their equality.
+
+    Examples:
+      >>> overlap("a red ring", "the red circle")
+      0.5
+    """
     a, b = collections.Counter(words(one)), collections.Counter(words(other))
     if not a and not b:
         return float(one.strip().lower() == other.strip().lower())
@@ -152,12 +162,22 @@ def exact(one: str, other: str) -> float:
 
 
 def boxes(text: str) -> list[tuple[float, ...]]:
-    """All "[x1, y1, x2, y2]" in a text, in order."""
+    """All "[x1, y1, x2, y2]" in a text, in order.
+
+    Examples:
+      >>> boxes("the cat at [1, 2, 30, 40]")
+      [(1.0, 2.0, 30.0, 40.0)]
+    """
     return [tuple(map(float, found)) for found in _BOX.findall(text)]
 
 
 def iou(one: Sequence[float], other: Sequence[float]) -> float:
-    """Shared area of two boxes over the area of both together."""
+    """Shared area of two boxes over the area of both together.
+
+    Examples:
+      >>> iou((0, 0, 2, 2), (1, 0, 3, 2)) == 1 / 3
+      True
+    """
     left, top = max(one[0], other[0]), max(one[1], other[1])
     right, bottom = min(one[2], other[2]), min(one[3], other[3])
     shared = max(right - left, 0.0) * max(bottom - top, 0.0)
@@ -173,7 +193,7 @@ def boxed(similarity: Similarity, texts: Texts) -> list[float]:
     Boxes are compared in order, one that has no partner with nothing. Texts
     without any are compared as short ones.
     """
-    rests = [tuple(_BOX.sub(" ", text) for text in both) for both in texts]
+    rests = [(_BOX.sub(" ", a), _BOX.sub(" ", b)) for a, b in texts]
     found = similarity.short(rests)
     for i, both in enumerate(texts):
         a, b = map(boxes, both)
@@ -216,6 +236,12 @@ def form_of(
       marks: what options begin with, as "A.".
       descriptions: instructions that ask for a caption.
       long: words from which an answer is a long one.
+
+    Examples:
+      >>> form_of("is it red ?", "yes", ["A.", "B."])
+      'true_false'
+      >>> form_of("what is it ? A. a cat B. a dog", "B", ["A.", "B."])
+      'multiple_choice'
     """
     said = words(answer)
     if boxes(question) or boxes(answer):

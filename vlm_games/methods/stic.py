@@ -18,6 +18,7 @@
 Controls learn from at most as many pairs as main did.
 """
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 
@@ -27,41 +28,51 @@ from vlm_games.data.fetch import fetch
 from vlm_games.data.images import RenderedSource
 from vlm_games.games.answer import Answer, Asked, answer
 from vlm_games.games.play import Role
-from vlm_games.methods import corrupt, prefer
-from vlm_games.methods.corrupt import Draw
+from vlm_games.methods import corrupt, estimates, prefer
 from vlm_games.methods.descriptions import (
-    BLURRED,
     INVENTED,
-    RECOLOURED,
     Description,
     DescriptionRecord,
 )
 from vlm_games.methods.drawing import draw_images
-from vlm_games.methods.infuse import infused_examples
+from vlm_games.methods.estimates import Estimate, Sizes
+from vlm_games.methods.infuse import infused_examples, tokens_said
 from vlm_games.methods.method import REPLAY_ONLY, Selection, Stage, Workbench
 from vlm_games.pretraining.examples import pick
 from vlm_games.report.candidates import CandidateView
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw(corrupt.Corruption):
+    """What chance decides about a candidate.
+
+    Attributes:
+      source: of the rejected description.
+      number: of the candidate. image: which.
+      plain, careful, invitation: instructions.
+    """
+
+    number: int
+    image: int
+    plain: str
+    careful: str
+    invitation: str
 
 
 class Stic:
     """The method; see `methods.method.Method`."""
 
     record = DescriptionRecord
-    arms = prefer.ARMS
+    arms: tuple[str, ...] = prefer.ARMS
     standard = prefer.SWAPPED
-    idle = (REPLAY_ONLY,)
+    idle: tuple[str, ...] = (REPLAY_ONLY,)
 
     def __init__(self, bench: Workbench):
         """Raises ValueError if `config.stic` corrupts nothing."""
         self.bench = bench
         self.config = bench.config.stic
         side = bench.model.vision.image_size
-        if not 0 < self.config.low_side < side:
-            raise ValueError(
-                f"config.stic.low_side={self.config.low_side}: a blurred image "
-                f"has fewer pixels than the {side} of the images' sides, and "
-                "at least 1."
-            )
+        corrupt.check_low_side(self.config.low_side, side)
 
     @functools.cached_property
     def source(self) -> RenderedSource:
@@ -76,6 +87,10 @@ class Stic:
     def count(self) -> int:
         """Candidates of an iteration: an image is described once in it."""
         return min(self.config.images, len(self.bench.images))
+
+    @staticmethod
+    def estimate(sizes: Sizes) -> Estimate:
+        return estimates.stic(sizes)
 
     def shards(self) -> int:
         return -(-self.count // self.config.shard)
@@ -92,16 +107,15 @@ class Stic:
         """By the candidate's number alone, whatever shard it is in."""
         c, pools = self.config, self.bench.instructions
         rng = np.random.default_rng((self.bench.config.seed, iteration, number))
-        corrupted = BLURRED if rng.random() < 0.5 else RECOLOURED
+        corrupted = corrupt.draw_source(rng)
+        plain, careful, invitation = (
+            pick(rng, pool)
+            for pool in (pools.describe, pools.careful, pools.invent)
+        )
+        source = INVENTED if rng.random() < c.invented else corrupted
+        light, turn = corrupt.draw_colours(rng, c)
         return Draw(
-            number,
-            image,
-            pick(rng, pools.describe),
-            pick(rng, pools.careful),
-            pick(rng, pools.invent),
-            INVENTED if rng.random() < c.invented else corrupted,
-            1 + float(rng.uniform(-c.brightness, c.brightness)),
-            float(rng.uniform(-c.hue, c.hue)),
+            source, light, turn, number, image, plain, careful, invitation
         )
 
     def candidates(
@@ -126,10 +140,10 @@ class Stic:
         stray = [self._stray(i, d, len(draws)) for i, d in enumerate(draws)]
         chosen = self._say(role, careful, iteration)
         rejected = self._say(role, stray, iteration)
-        plain = [None] * len(draws)
+        plain: list[Answer | None] = [None] * len(draws)
         if prefer.UNCORRUPTED in self.bench.config.controls:
             asked = [self._plain(i, d) for i, d in enumerate(draws)]
-            plain = self._say(role, asked, iteration)
+            plain = [*self._say(role, asked, iteration)]
         found = zip(draws, chosen, rejected, plain, strict=True)
         return [self._record(d, iteration, *words) for d, *words in found]
 
@@ -222,11 +236,19 @@ class Stic:
             found = infused_examples(self.bench, self.source, params, c, seed)
             return {"infused": found}
 
+        def said(examples) -> int:
+            if "infused" not in examples:
+                return 0
+            asked = min(c.infused, len(self.source))
+            found = examples["infused"]
+            return tokens_said(self.bench, found, asked, c.tokens)
+
         infuse = Stage(
             "infuse",
             (lambda params: {}) if arm == REPLAY_ONLY else infused,
             settings=c.infuse.to_dict(),
             images=self.source,
+            said=said,
         )
         stages = (prefer.stage(chosen, arm, self.bench.prompts, c), infuse)
         return Selection(

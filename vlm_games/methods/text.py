@@ -17,7 +17,8 @@ from absl import logging
 
 from vlm_games.games.answer import Answer, Asked, answer, without_images
 from vlm_games.games.play import Role
-from vlm_games.methods import text_examples
+from vlm_games.methods import estimates, text_examples
+from vlm_games.methods.estimates import Estimate, Sizes
 from vlm_games.methods.method import (
     MAIN,
     REPLAY_ONLY,
@@ -42,14 +43,18 @@ class TextOnly:
     """The method; see `methods.method.Method`."""
 
     record = SituationRecord
-    arms = text_examples.ARMS
+    arms: tuple[str, ...] = text_examples.ARMS
     standard = text_examples.PERMUTED
-    idle = (REPLAY_ONLY,)
+    idle: tuple[str, ...] = (REPLAY_ONLY,)
 
     def __init__(self, bench: Workbench):
         """Raises ValueError for options or lengths that cannot be."""
         self.bench, self.config = bench, bench.config.text
         self._check_config()
+
+    @staticmethod
+    def estimate(sizes: Sizes) -> Estimate:
+        return estimates.text(sizes)
 
     def shards(self) -> int:
         return -(-self.config.records // self.config.shard)
@@ -149,7 +154,7 @@ class TextOnly:
                 self._rng(iteration, r.number, 1), c.options, r.answer, c.checks
             )
             for r in records
-            if r.readable
+            if r.readable and r.answer is not None
         }
         asked = [
             Asked(
@@ -230,7 +235,8 @@ class TextOnly:
         c, bench = self.config, self.bench
         if c.options < 2:
             raise ValueError(
-                f"config.text.options={c.options}: a choice needs 2 or more."
+                f"config.text.options={c.options}: a choice needs 2 or "
+                "more: raise it."
             )
         # Too many for the marks is an error here already.
         empty = text_examples.Posed("", "", ("",) * c.options, 0, "")
@@ -243,5 +249,6 @@ class TextOnly:
             raise ValueError(
                 f"config.text.learn.lengths.text={length}: a record of "
                 f"config.text.tokens={c.tokens} and the {around} tokens of the "
-                f"prompt around it need {c.tokens + around}."
+                f"prompt around it need {c.tokens + around}: raise it to that, "
+                "or lower config.text.tokens."
             )

@@ -84,6 +84,8 @@ def select(
         replay=arm == REPLAY_ONLY,
     )
     marks = collections.Counter(p.answer for p in posed)
+    # What is readable has an answer.
+    written = collections.Counter(r.answer or 0 for r in records if r.readable)
     return Selection(
         (stage,),
         kept=len(chosen),
@@ -91,11 +93,7 @@ def select(
         figures={
             **figures(records, bench),
             "marks_learned": by_mark(marks, config, bench.instructions),
-            "marks_written": by_mark(
-                collections.Counter(r.answer for r in records if r.readable),
-                config,
-                bench.instructions,
-            ),
+            "marks_written": by_mark(written, config, bench.instructions),
         },
     )
 
@@ -130,7 +128,7 @@ def pose(
     for record, turn in zip(records, turns, strict=True):
         place = turn % len(record.options) if balance else None
         options, answer = shuffle_options(
-            rng, record.options, record.answer, place
+            rng, record.options, record.answer or 0, place
         )
         posed.append(
             Posed(
@@ -234,6 +232,7 @@ def view(
     record: SituationRecord, iteration: int, instructions: Instructions
 ) -> CandidateView:
     """A record for the page, by its parts as far as it could be read."""
+    lines: list[tuple[str, str, bool | None]]
     if record.answer is None:
         lines = [("written", record.written, None)]
     else:

@@ -19,10 +19,11 @@ from vlm_games.data.images import RenderedSource
 from vlm_games.games.answer import Answer, Asked, answer
 from vlm_games.games.instructions import read_back
 from vlm_games.games.play import Role
-from vlm_games.methods import similarity as similarities
+from vlm_games.methods import estimates
 from vlm_games.methods import triangle_choose as choosing
 from vlm_games.methods import triangle_examples as making
 from vlm_games.methods.drawing import draw_images
+from vlm_games.methods.estimates import Estimate, Sizes
 from vlm_games.methods.method import (
     REPLAY_ONLY,
     Selection,
@@ -30,13 +31,11 @@ from vlm_games.methods.method import (
     Workbench,
     count_branches,
 )
+from vlm_games.methods.retell import Pair, Reteller, Retelling
+from vlm_games.methods.shares import highest, share_of_types
 from vlm_games.methods.triangle_record import NOT_READ, PairRecord
 from vlm_games.report.candidates import CandidateView
 
-SIMILARITIES = {
-    "overlap": lambda config: similarities.Overlap(),
-    "sentences": lambda config: similarities.Sentences(config.embedder),
-}
 TYPES = ("stratum", "form")
 
 
@@ -44,18 +43,22 @@ class Triangle:
     """The method; see `methods.method.Method`."""
 
     record = PairRecord
-    arms = choosing.ARMS
+    arms: tuple[str, ...] = choosing.ARMS
     standard = "bottom"
-    idle = (choosing.SEEDS_ONLY, REPLAY_ONLY)
+    idle: tuple[str, ...] = (choosing.SEEDS_ONLY, REPLAY_ONLY)
 
     def __init__(self, bench: Workbench):
         self.bench = bench
         self.config = c = bench.config.triangle
-        self.similarity = SIMILARITIES[c.similarity](c)
+        self.reteller = Reteller(bench)
         size = bench.model.vision.image_size
         self.source = RenderedSource("source/replay", c.seeds, size)
         seed, agree = bench.config.seed, bench.config.recipe.agree
         self.items = making.seed_items(self.source, (seed, 91), agree)
+
+    @staticmethod
+    def estimate(sizes: Sizes) -> Estimate:
+        return estimates.triangle(sizes)
 
     def shards(self) -> int:
         return -(-self.config.images // self.config.shard)
@@ -103,8 +106,13 @@ class Triangle:
             for i, pair in enumerate(map(self._read, said))
             if pair is not None
         }
-        again = self._tell_again(role, iteration, first, pairs)
-        told = self._tell(images, pairs, again)
+        asked = [
+            Pair(i, *pair, self._draws(iteration, first + i))
+            for i, pair in pairs.items()
+        ]
+        told = self.reteller.retell(role, asked)
+        retold = zip(pairs.values(), told, strict=True)
+        found = dict(zip(pairs, retold, strict=True))
         return [
             PairRecord(
                 number=first + i,
@@ -113,8 +121,7 @@ class Triangle:
                 image=image,
                 name=bench.images.names[image],
                 said=said[i].text,
-                tokens=said[i].tokens + sum(x.tokens for x in again.get(i, ())),
-                **told.get(i, NOT_READ),
+                **self._told(image, said[i], found.get(i)),
             )
             for i, image in enumerate(images)
         ]
@@ -136,23 +143,19 @@ class Triangle:
             )
             for i in range(count)
         ]
-        frame = bench.instructions.pair_said.format(question="", answer="")
-        frame = len(bench.tokenizer.encode(frame))
+        words = bench.instructions.pair_said.format(question="", answer="")
+        frame = len(bench.tokenizer.encode(words))
         limit = c.question_tokens + c.answer_tokens + frame + 1
         seed = (bench.config.seed, iteration)
-        return self._answer(role, asked, limit, c.temperature, seed)
-
-    def _answer(self, role, asked, limit, temperature=0.0, seed=(0,)):
-        bench = self.bench
         return answer(
             bench.engine,
             bench.tokenizer,
             role,
             asked,
             limit,
-            temperature,
+            c.temperature,
             seed,
-            rows=self.config.rows,
+            rows=c.rows,
         )
 
     def _draws(self, iteration: int, number: int) -> np.random.Generator:
@@ -167,63 +170,32 @@ class Triangle:
             return None
         return found["question"], found["answer"]
 
-    def _tell_again(
+    def _told(
         self,
-        role: Role,
-        iteration: int,
-        first: int,
-        pairs: Mapping[int, tuple[str, str]],
-    ) -> dict[int, tuple[Answer, Answer]]:
-        """Per pair, (question, answer) told of the rest; all in one pass."""
-        c, bench = self.config, self.bench
-        asked = []
-        for i, (question, said) in pairs.items():
-            prompt = making.ask_for(
-                said,
-                bench.instructions,
-                bench.prompts,
-                self._draws(iteration, first + i),
-            )
-            asked.append(Asked(i, prompt))
-            asked.append(Asked(i, bench.prompts.ask_describer(question)))
-        limit = max(c.question_tokens, c.answer_tokens)
-        found = iter(self._answer(role, asked, limit))
-        return {i: (next(found), next(found)) for i in pairs}
+        image: int,
+        said: Answer,
+        found: tuple[tuple[str, str], Retelling] | None,
+    ) -> dict:
+        """What the record tells of a pair.
 
-    def _tell(
-        self,
-        images: Sequence[int],
-        pairs: Mapping[int, tuple[str, str]],
-        again: Mapping[int, tuple[Answer, Answer]],
-    ) -> dict[int, dict]:
-        """What records tell of the pairs that could be read."""
-        forms = [self.form(*pair) for pair in pairs.values()]
-        questions, answers = (
-            [
-                (self._plain(pair[side]), self._plain(again[i][side].text))
-                for i, pair in pairs.items()
-            ]
-            for side in (0, 1)
-        )
-        scored = similarities.compare(
-            self.similarity, forms, questions, answers
-        )
+        Args:
+          found: the pair and its retelling; None if it could not be read.
+        """
+        if found is None:
+            return {"tokens": said.tokens, **NOT_READ}
+        pair, again = found
         return {
-            i: {
-                "question": pair[0],
-                "answer": pair[1],
-                "kind": self._kind(pair, form),
-                "form": form,
-                "question_again": again[i][0].text,
-                "answer_again": again[i][1].text,
-                "similarity_question": found.question,
-                "similarity_answer": found.answer,
-                "score": found.score,
-                "true": self.bench.truth(images[i], *pair),
-            }
-            for (i, pair), form, found in zip(
-                pairs.items(), forms, scored, strict=True
-            )
+            "tokens": said.tokens + again.tokens,
+            "question": pair[0],
+            "answer": pair[1],
+            "kind": self._kind(pair, again.form),
+            "form": again.form,
+            "question_again": again.question.text,
+            "answer_again": again.answer.text,
+            "similarity_question": again.scored.question,
+            "similarity_answer": again.scored.answer,
+            "score": again.scored.score,
+            "true": self.bench.truth(image, *pair),
         }
 
     def _kind(self, pair: tuple[str, str], form: str) -> str:
@@ -231,20 +203,6 @@ class Triangle:
         if self.config.types == "form":
             return form
         return self.bench.stratum(*pair).partition("/")[0]
-
-    def form(self, question: str, said: str) -> str:
-        """What is compared of a pair; see `similarity.form_of`."""
-        x = self.bench.instructions
-        marks = [x.option.format(mark=m, option="").strip() for m in x.marks]
-        asking = (*x.describe, *x.careful)
-        long = self.config.long_answer
-        return similarities.form_of(question, said, marks, asking, long)
-
-    def _plain(self, text: str) -> str:
-        """Without instructions that stand in many questions alike."""
-        for words in self.config.fixed:
-            text = text.replace(words, " ")
-        return text
 
     def tokens_said(self, record: PairRecord) -> int:
         return record.tokens
@@ -290,7 +248,8 @@ class Triangle:
         self, records: Sequence[PairRecord], iteration: int, most: int
     ) -> list[CandidateView]:
         scored = [r for r in records if r.score is not None]
-        best = choosing.share_of_types(scored, self.config, choosing.highest)
+        c = self.config
+        best = share_of_types(scored, c.keep, c.balance, highest)
         chosen = {r.number for r in best}
         return [
             r.view(self.bench.images[r.image], kept)

@@ -12,16 +12,22 @@ No control has more pairs than main; all have as many steps and rows, but for
 "replay_only". Figures of truth are for measuring: nothing is chosen by them.
 """
 
-import collections
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from vlm_games.games import filters
-from vlm_games.methods.choose import Answer, shuffle_answers
+from vlm_games.methods.answers import Answer, shuffle_answers
 from vlm_games.methods.game_figures import variety
 from vlm_games.methods.method import MAIN, REPLAY_ONLY, Workbench
+from vlm_games.methods.shares import (
+    by_decile,
+    highest,
+    lowest,
+    mean,
+    share_of_types,
+)
 from vlm_games.methods.triangle_record import PairRecord
 
 SEEDS_ONLY = "seeds_only"
@@ -49,59 +55,17 @@ def choose_pairs(
     if arm == "all_pairs":  # as many of each type, whatever they score
         luck = rng.random(len(found))
         by = dict(zip((r.number for r in found), luck, strict=True))
-        found = share_of_types(found, config, lambda r: by[r.number])
+        found = share_of_types(
+            found, config.keep, config.balance, lambda r: by[r.number]
+        )
     else:
         rank = lowest if arm == "bottom" else highest
-        found = share_of_types(found, config, rank)
+        found = share_of_types(found, config.keep, config.balance, rank)
     if most is not None and len(found) > most:
         places = np.sort(rng.choice(len(found), most, replace=False))
         found = [found[i] for i in places]
-    pairs = [(r.image, r.question, r.answer) for r in found]
+    pairs = [(r.image, r.read.question, r.read.answer) for r in found]
     return shuffle_answers(pairs, bench, rng) if arm == "shuffled" else pairs
-
-
-def highest(record: PairRecord):
-    """Ranks by score; of equal ones the lower number comes first."""
-    return -record.score, record.number
-
-
-def lowest(record: PairRecord):
-    """The other way round, but for equal scores."""
-    return record.score, record.number
-
-
-def share_of_types(
-    records: Sequence[PairRecord], config, rank: Callable
-) -> list[PairRecord]:
-    """The first of each type, by number.
-
-    How many they are depends on the types and answers alone: it is the same
-    for every ranking. Shares are rounded, halves up.
-
-    Args:
-      records: with scores.
-      config: `config.triangle`: `keep`, the share; `balance`, whether an
-        answer may be no more frequent than the runner-up of its type.
-      rank: key to sort by.
-    """
-    types: dict[str, list[PairRecord]] = {}
-    for record in records:
-        types.setdefault(record.kind, []).append(record)
-    kept = []
-    for same in types.values():
-        counts = collections.Counter(r.answer for r in same)
-        if config.balance:
-            runner_up = sorted([0, *counts.values()])[-2]
-            counts = {a: min(n, runner_up) for a, n in counts.items()}
-            room = {a: math.ceil(config.keep * n) for a, n in counts.items()}
-        else:
-            room = dict(counts)
-        left = int(config.keep * sum(counts.values()) + 0.5)
-        for record in sorted(same, key=rank):
-            if left and room[record.answer]:
-                kept.append(record)
-                left, room[record.answer] = left - 1, room[record.answer] - 1
-    return sorted(kept, key=lambda r: r.number)
 
 
 def pair_figures(
@@ -109,12 +73,13 @@ def pair_figures(
 ) -> dict:
     """How many pairs are kept of each type, and how true, by score."""
     found = [r for r in records if r.score is not None]
-    kept = {r.number for r in share_of_types(found, config, highest)}
+    best = share_of_types(found, config.keep, config.balance, highest)
+    kept = {r.number for r in best}
     passed = [r.number in kept for r in found]
     truths = [[r.true] for r in found]
-    strata = [[bench.stratum(r.question, r.answer)] for r in found]
+    strata = [[bench.stratum(r.read.question, r.read.answer)] for r in found]
     rates = filters.truth_rates(passed, truths)
-    types = sorted({r.kind for r in found})
+    types = sorted({r.read.kind for r in found})
     return {
         "filters": {
             "triangle": {
@@ -125,10 +90,12 @@ def pair_figures(
             }
         },
         **rates,
-        **variety([r.question for r in found], [r.answer for r in found]),
+        **variety(
+            [r.read.question for r in found], [r.read.answer for r in found]
+        ),
         "pairs": {
             "readable": len(found),
-            "mean_score": _mean([r.score for r in found]),
+            "mean_score": mean([r.read.score for r in found]),
             "made_by_type": {t: _count(found, t) for t in types},
             "kept_by_type": {
                 t: _count([r for r in found if r.number in kept], t)
@@ -139,45 +106,16 @@ def pair_figures(
     }
 
 
-def by_decile(records: Sequence[PairRecord]) -> list[dict]:
-    """Whether a high score is a sign of truth: tenths of the pairs by score.
-
-    Returns:
-      lowest first, of those that have pairs: `score`, their mean; `true`,
-      percent of those of which it is known, or None; `pairs`, how many.
-    """
-    ranked = sorted(records, key=lambda r: (r.score, r.number))
-    ends = [len(ranked) * i // 10 for i in range(11)]
-    tenths = [
-        ranked[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True) if b > a
-    ]
-    found = []
-    for tenth in tenths:
-        true = _mean([r.true for r in tenth if r.true is not None])
-        found.append(
-            {
-                "score": _mean([r.score for r in tenth]),
-                "true": None if true is None else 100.0 * true,
-                "pairs": len(tenth),
-            }
-        )
-    return found
-
-
 def _count(records: Sequence[PairRecord], kind: str) -> int:
     return sum(r.kind == kind for r in records)
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    return float(np.mean(values)) if len(values) else None
-
-
-def check_settings(config: Mapping) -> None:
+def check_settings(config: ConfigDict) -> None:
     """Raises ValueError if fields of config.triangle have no sense."""
     if not 0 < config.keep <= 1:
         raise ValueError(
             f"config.triangle.keep={config.keep}: the share of the pairs to "
-            "keep is above 0 and at most 1."
+            "keep is above 0 and at most 1; 0.2 keeps a fifth."
         )
     shares = tuple(config.hidden)
     if (
@@ -188,5 +126,5 @@ def check_settings(config: Mapping) -> None:
         raise ValueError(
             f"config.triangle.hidden={shares}: expected three shares, from 0, "
             "that add up to 1: of items whose question and answer are hidden, "
-            "the question, and the answer."
+            "the question, and the answer; such as (0.5, 0.2, 0.3)."
         )

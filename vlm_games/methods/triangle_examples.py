@@ -18,7 +18,8 @@ from vlm_games.data.examples import Example, read, said
 from vlm_games.data.images import RenderedSource
 from vlm_games.games.instructions import Instructions
 from vlm_games.games.prompts import Prompts
-from vlm_games.methods.choose import Answer, describer_examples
+from vlm_games.methods.answers import Answer
+from vlm_games.methods.choose import describer_examples
 from vlm_games.pretraining.examples import pick_question
 
 HIDDEN = ("pair", "question", "answer")  # the order of config.triangle.hidden
@@ -115,4 +116,4 @@ def answering(items: Sequence[Answer], prompts: Prompts) -> list[Example]:
 
 
 def _one_of(pool: Sequence[str], rng: np.random.Generator) -> str:
-    return pool[rng.integers(len(pool))]
+    return pool[int(rng.integers(len(pool)))]

@@ -7,6 +7,7 @@ import numpy as np
 
 from vlm_games.data import schema
 from vlm_games.data.schema import Record, RecordError
+from vlm_games.methods.shares import Read
 from vlm_games.report.candidates import CandidateView
 
 
@@ -63,17 +64,37 @@ class PairRecord(Record):
     def place(self) -> str:
         return f"pair {self.number}"
 
+    @property
+    def read(self) -> Read:
+        """The parts of a pair that could be read.
+
+        Raises:
+          ValueError: it could not be.
+        """
+        if (
+            self.question is None
+            or self.answer is None
+            or self.kind is None
+            or self.score is None
+        ):
+            raise ValueError(
+                f"{self.place()} of iteration {self.iteration} could not be "
+                "read: leave out records whose score is None."
+            )
+        return Read(self.question, self.answer, self.kind, self.score)
+
     def view(self, image: np.ndarray, kept: bool) -> CandidateView:
         """For the page; `image` is the one that it is about."""
+        lines: list[tuple[str, str, bool | None]]
         lines = [("said", self.said, None)]
         note = "it could not be read"
         if self.score is not None:
             note = f"score {self.score:.2f} among {self.kind}"
             lines = [
-                ("question", self.question, None),
-                ("answer", self.answer, self.true),
-                ("question again", self.question_again, None),
-                ("answer again", self.answer_again, None),
+                ("question", self.question or "", None),
+                ("answer", self.answer or "", self.true),
+                ("question again", self.question_again or "", None),
+                ("answer again", self.answer_again or "", None),
             ]
         name = f"Pair {self.number}"
         return CandidateView(name, self.iteration, kept, note, [image], lines)

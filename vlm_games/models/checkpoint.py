@@ -5,12 +5,14 @@ names are the parameter's path in the params tree, joined by dots.
 """
 
 import json
+import os
 import pathlib
 
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
+import safetensors
 import safetensors.numpy
 
 from vlm_games.models.config import VLMConfig
@@ -19,7 +21,9 @@ from vlm_games.models.vlm import Params, init_params
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
-def save_model(path: str, config: VLMConfig, params: Params) -> None:
+def save_model(
+    path: str | os.PathLike, config: VLMConfig, params: Params
+) -> None:
     """Writes `config` and `params` into the directory `path`."""
     folder = pathlib.Path(path)
     folder.mkdir(parents=True, exist_ok=True)
@@ -31,33 +35,75 @@ def save_model(path: str, config: VLMConfig, params: Params) -> None:
     (folder / CONFIG).write_text(text)
 
 
-def load_model(path: str) -> tuple[VLMConfig, Params]:
+def load_model(path: str | os.PathLike) -> tuple[VLMConfig, Params]:
     """Reads what `save_model` wrote.
 
     Raises:
       FileNotFoundError: `path` is no model directory.
-      ValueError: the weights are not of the model that config.json tells; the
-        message names each tensor that is missing, surplus or mis-shaped.
+      ValueError: a file is damaged, or the weights are not of the model that
+        config.json tells; the message names each tensor that is missing,
+        surplus or mis-shaped.
     """
     folder = pathlib.Path(path)
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise FileNotFoundError(
                 f"{folder} is no model directory: it has no {name}. Expected "
-                "what vlm_games.models.checkpoint.save_model writes."
+                "what vlm_games.models.checkpoint.save_model writes: give such "
+                "a directory, a hub id, or the name of a shipped base."
             )
-    config = VLMConfig.from_dict(json.loads((folder / CONFIG).read_text()))
-    flat = safetensors.numpy.load_file(folder / WEIGHTS)
+    config = read_config(folder / CONFIG)
+    try:
+        flat = safetensors.numpy.load_file(folder / WEIGHTS)
+    except safetensors.SafetensorError as error:
+        raise ValueError(
+            f"{folder / WEIGHTS} is damaged or no safetensors file ({error})."
+        ) from error
     check_tensors(config, {k: v.shape for k, v in flat.items()}, str(folder))
-    flat = {name: jnp.asarray(x) for name, x in flat.items()}
-    return config, flax.traverse_util.unflatten_dict(flat, sep=".")
+    arrays = {name: jnp.asarray(x) for name, x in flat.items()}
+    return config, flax.traverse_util.unflatten_dict(arrays, sep=".")
+
+
+def read_config(path: pathlib.Path) -> VLMConfig:
+    """The architecture that a config.json of ours tells.
+
+    Raises:
+      ValueError: it is none; the message names the field.
+    """
+    try:
+        return VLMConfig.from_dict(json.loads(path.read_bytes()))
+    except (
+        TypeError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+    ) as error:
+        raise ValueError(
+            f"{path} describes no model of ours: {error}. Expected what "
+            "vlm_games.models.checkpoint.save_model writes."
+        ) from error
 
 
 def check_tensors(
     config: VLMConfig, found: dict[str, tuple[int, ...]], where: str
 ) -> None:
     """Raises ValueError unless `found` are the shapes `config` asks for."""
-    abstract = jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
+    # First, since a depth of a billion would take for ever to lay out.
+    depth = config.decoder.depth + config.vision.encoder.depth
+    if depth > len(found):
+        raise ValueError(
+            f"{where}: {CONFIG} tells of {depth} blocks, and {WEIGHTS} holds "
+            f"{len(found)} tensors. Check that they belong together."
+        )
+    try:
+        abstract = jax.eval_shape(
+            lambda: init_params(config, jax.random.key(0))
+        )
+    except Exception as error:  # whatever a nonsensical size leads to
+        raise ValueError(
+            f"{where}: {CONFIG} tells of a model that cannot be laid out: "
+            f"{error}"
+        ) from error
     flat = flax.traverse_util.flatten_dict(abstract, sep=".")
     expected = {name: x.shape for name, x in flat.items()}
     wrong = [f"missing {n} {expected[n]}" for n in expected.keys() - found]

@@ -1,6 +1,7 @@
 """Architecture as data: every choice that tells one VLM from another."""
 
 import dataclasses
+import typing
 from typing import Any
 
 import jax.numpy as jnp
@@ -85,12 +86,14 @@ class TransformerConfig:
     def __post_init__(self):
         if len(self.local) not in (0, self.depth):
             raise ValueError(
-                f"local has {len(self.local)} entries for {self.depth} blocks."
+                f"local has {len(self.local)} entries for {self.depth} blocks: "
+                "give one per block, or none."
             )
-        if self.heads % self.kv_heads:
+        if self.kv_heads < 1 or self.heads % self.kv_heads:
             raise ValueError(
                 f"heads={self.heads} is no multiple of kv_heads="
-                f"{self.kv_heads}: each key head serves a whole group."
+                f"{self.kv_heads}: each key head serves a whole group. "
+                "Take kv_heads that divides heads."
             )
 
 
@@ -233,7 +236,9 @@ class VLMConfig:
         """Inverse of `to_dict`.
 
         Raises:
-          TypeError: a field is unknown or missing; the message names it.
+          TypeError: a field is unknown, missing or ill-typed; the message
+            names it.
+          ValueError: fields do not agree.
         """
         return _build(cls, fields)
 
@@ -251,11 +256,31 @@ _PARTS = {
 
 def _build(kind, fields: dict[str, Any]):
     """A config of class `kind` from a dict as JSON keeps it."""
-    values = {}
+    values, hints = {}, typing.get_type_hints(kind)
     for name, value in fields.items():
         if isinstance(value, dict) and name in _PARTS:
             value = _build(_PARTS[name], value)
         elif isinstance(value, list):
             value = tuple(value)
+        if name in hints and not _fits(value, hints[name]):
+            raise TypeError(
+                f"{kind.__name__}.{name}: expected {hints[name]}, found "
+                f"{str(value)[:60]!r}"
+            )
         values[name] = value
     return kind(**values)
+
+
+def _fits(value, kind) -> bool:
+    """Whether a value is of a field's type; no number may be below 0."""
+    inner = typing.get_args(kind)
+    if typing.get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(
+            _fits(x, inner[0]) for x in value
+        )
+    if inner:  # a union
+        return any(_fits(value, k) for k in inner)
+    if kind in (int, float):
+        numbers = (int,) if kind is int else (int, float)
+        return type(value) in numbers and value >= 0
+    return type(value) is kind

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -106,7 +107,8 @@ def frequencies(rope: RopeConfig, half: int) -> tuple[np.ndarray, np.ndarray]:
     size = half
     if rope.sections and sum(rope.sections) != half:
         raise ValueError(
-            f"rope sections {rope.sections} do not add up to {half} pairs."
+            f"rope sections {rope.sections} do not add up to {half} pairs: "
+            "they share out half a head's size; see models.config.RopeConfig."
         )
     if rope.layout == "interleaved":
         for axis, section in enumerate(rope.sections):
@@ -159,10 +161,10 @@ def attend(q_BxLxHxK, parts, scale=None):
         return jnp.where(mask[:, None, None], scores, MASKED)
 
     scores = [score(keys, mask) for keys, _, mask in parts]
-    highest = [x.max(axis=-1, keepdims=True) for x in scores]
-    highest = functools.reduce(jnp.maximum, highest)
+    tops = [x.max(axis=-1, keepdims=True) for x in scores]
+    highest = functools.reduce(jnp.maximum, tops)
     weights = [jnp.exp(x - jax.lax.stop_gradient(highest)) for x in scores]
-    total = sum(x.sum(axis=-1, keepdims=True) for x in weights)
+    total: Any = sum(x.sum(axis=-1, keepdims=True) for x in weights)
     out = sum(
         jnp.einsum(
             "bgms,bgsk->bgmk",
@@ -218,14 +220,15 @@ class Attention(nn.Module):
         if rope is not None:
             q = rotary(q, places.choose(places.positions), rope)
             k = rotary(k, places.positions, rope)
-        new = k.transpose(0, 2, 3, 1), v.transpose(0, 2, 1, 3)
+        new: tuple = k.transpose(0, 2, 3, 1), v.transpose(0, 2, 1, 3)
         if places.step is not None:
             *past, said = past
             new = tuple(
                 jax.lax.dynamic_update_slice_in_dim(old, x, places.step, axis)
                 for old, x, axis in zip(said, new, (3, 2), strict=True)
             )
-        masks = places.local if self.local else places.masks
+        # Whoever has local blocks gives masks for them.
+        masks: Any = places.local if self.local else places.masks
         parts = [
             (*seen, places.choose(mask))
             for seen, mask in zip(

@@ -22,7 +22,7 @@ DATA, TENSOR = "data", "tensor"
 # By the last two names of a param's path: the axis of it that is split. What
 # is not named lies whole on every device. Heads, the width of feed-forward
 # layers, and the vocabulary are what is split (arXiv 1909.08053).
-RULES = {
+RULES: dict[tuple[str, ...], int] = {
     ("query", "kernel"): 1,
     ("query", "bias"): 0,
     ("key", "kernel"): 1,
@@ -63,7 +63,7 @@ def check_tensor(devices: int, tensor: int) -> None:
     if tensor < 1 or devices % tensor:
         raise ValueError(
             f"config.mesh.tensor={tensor}: {devices} devices do not split into "
-            "groups of so many."
+            f"groups of so many: take a divisor of {devices}."
         )
 
 

@@ -35,11 +35,11 @@ class Patches:
     All but `pixels` may be [1, P, ...] where every image is laid out alike.
     """
 
-    pixels: jax.Array
-    rows: jax.Array
-    shares: jax.Array
-    places: jax.Array
-    windows: jax.Array
+    pixels: jax.Array | np.ndarray
+    rows: jax.Array | np.ndarray
+    shares: jax.Array | np.ndarray
+    places: jax.Array | np.ndarray
+    windows: jax.Array | np.ndarray
 
 
 def folded_order(height: int, width: int, fold: int) -> np.ndarray:
@@ -67,7 +67,8 @@ def stretched_rows(places, height: int, width: int, side: int):
       (int32 [P, 4] rows of the table, float32 [P, 4] shares); corners of the
       table fall on corners of the image.
     """
-    rows, shares = 0, np.ones((len(places), 1), np.float32)
+    rows = np.zeros((len(places), 1), np.int32)
+    shares = np.ones((len(places), 1), np.float32)
     for axis, count in enumerate((height, width)):
         line = np.linspace(0, side - 1, count, dtype=np.float32)
         low = line.astype(np.int32)
@@ -146,9 +147,11 @@ class VisionTower(nn.Module):
             table = self.param("position", normal, (c.table, c.encoder.width))
             mixed = table[patches.rows] * patches.shares[..., None]
             x = x + mixed.sum(axis=-2).astype(self.dtype)
-        windows, positions = patches.windows, patches.places
+        windows = jnp.asarray(patches.windows)
+        positions = jnp.asarray(patches.places)
         if c.class_token:
-            token = self.param("class", normal, (c.encoder.width,)) + table[0]
+            token = self.param("class", normal, (c.encoder.width,))
+            token = token if table is None else token + table[0]
             first = jnp.broadcast_to(token, (len(x), 1, x.shape[-1]))
             x = jnp.concatenate([first.astype(self.dtype), x], axis=1)
             windows = jnp.pad(windows, ((0, 0), (1, 0)))
@@ -181,7 +184,7 @@ class Connector(nn.Module):
         c, x = self.config, x_NxPxD
 
         def norm(x):
-            layer = make_norm(c.norm, c.norm_eps, "norm")
+            layer = make_norm(str(c.norm), c.norm_eps, "norm")
             return layer(x).astype(self.dtype)
 
         if c.norm and not c.norm_folded:

@@ -41,9 +41,8 @@ class VLM(nn.Module):
         width = c.decoder.width
         self.vision = VisionTower(c.vision, dtype, c.remat)
         self.connector = Connector(c.connector, width, dtype)
-        self.deep = [
-            Connector(c.deep_connector, width, dtype) for _ in c.vision.deep
-        ]
+        deep: Any = c.deep_connector  # there is one if c.vision.deep is not ()
+        self.deep = [Connector(deep, width, dtype) for _ in c.vision.deep]
         self.embed = nn.Embed(c.vocab_size, width, dtype=dtype)
         self.decoder = Stack(c.decoder, dtype, c.remat)
         if not c.tie_embeddings:
@@ -273,14 +272,15 @@ def read(
     if window:
         local = Masks(own & (back < window))
     wanted = jnp.maximum(new_B - 1, 0) if last_only else None
-    masks, past = Masks(own), ()
+    masks = Masks(own)
+    past: tuple = ()
     if cache is not None:
         past = (cache.layers,)
         back = _back(cache, offsets)
         masks = Masks(own, (_held(cache),))
-        if window:
+        if local is not None:
             local = Masks(local.own, (_held(cache) & (back < window),))
-    hidden, new = VLM(config).apply(
+    read: Any = VLM(config).apply(
         {"params": params},
         tokens_BxL,
         image_slots_BxL,
@@ -289,6 +289,7 @@ def read(
         past,
         method=VLM.decode,
     )
+    hidden, new = read
     return Reading(hidden, new, positions_BxLxA)
 
 
@@ -354,7 +355,7 @@ def say(
         local = Masks(
             masks.own & (step - places < window), (_held(cache) & near,)
         )
-    hidden, said = VLM(config).apply(
+    read: Any = VLM(config).apply(
         {"params": params},
         tokens,
         jnp.full(tokens.shape, -1),
@@ -363,6 +364,7 @@ def say(
         (cache.layers, said),
         method=VLM.decode,
     )
+    hidden, said = read
     return Reading(hidden, said, positions)
 
 

@@ -1,5 +1,6 @@
-"""Will it fit? A table of the memory that a config asks for; see `budget`."""
+"""What would a run do? Sets, examples, memory of each device, cost."""
 
+from vlm_games.planning import budget
 from vlm_games.planning.budget import (
     GIB,
     RESERVED,
@@ -9,63 +10,125 @@ from vlm_games.planning.budget import (
     table,
     total,
 )
-from vlm_games.planning.plan import Plan, make_plan
+from vlm_games.planning.cost import costs, learners
+from vlm_games.planning.plan import Device, Plan, make_plan
 
 
-def dry_run(
-    config, devices: int, folder, memory_gib: float
-) -> tuple[str, bool]:
-    """The table as text, and whether the run fits.
+def dry_run(config, device: Device, folder) -> tuple[str, bool]:
+    """The text, and whether the run fits.
 
     Args:
-      config: ConfigDict. devices: that the run would have.
-      folder: of the config file. memory_gib: of a device.
+      config: ConfigDict. device: what the run would have.
+      folder: of the config file.
 
     Raises:
       ValueError, FileNotFoundError: see `make_plan`.
     """
-    plan = make_plan(config, devices, folder)
+    plan = make_plan(config, device.count, folder)
     rows = table(plan)
-    return report(plan, rows, memory_gib), fits(rows, memory_gib)
+    return report(plan, rows, device), fits(rows, device.memory_gib)
 
 
-def report(plan: Plan, rows: Table, memory_gib: float) -> str:
-    """The table as text, and whether it fits."""
-    config, lines = plan.config, []
+def report(plan: Plan, rows: Table, device: Device) -> str:
+    """The text: what is made, memory, cost, and whether it fits."""
+    config = plan.config
+    base = config.base or "the shipped base"
+    share = f", {plan.tensor} to a model" if plan.tensor > 1 else ""
+    return "\n".join(
+        [
+            f"{base}, {config.dtype}, devices: {plan.devices}{share}",
+            "",
+            *made(plan),
+            "",
+            *memory_lines(rows),
+            "",
+            *cost_lines(plan, device),
+            "",
+            *lengths(plan),
+            verdict(rows, device.memory_gib),
+        ]
+    )
+
+
+def made(plan: Plan) -> list[str]:
+    """What is drawn, said, learned and measured, in sentences."""
+    config, estimate = plan.config, plan.estimate
+    lines = [
+        f"{config.method}: {learners(plan)}.",
+        f"A round: {estimate.candidates}.",
+    ]
+    if config.generated_tokens:
+        lines.append(
+            f"  No more of them once {config.generated_tokens:,} tokens are "
+            "said (config.generated_tokens)."
+        )
+    for lesson in estimate.lessons:
+        c = budget.settings_of(plan, lesson)
+        fed = ", ".join(
+            f"{c.rows[name]} of {name}" for name in budget.streams(plan, lesson)
+        )
+        lines.append(
+            f"  {lesson.name}: {c.steps:,} steps, rows {fed}; up to "
+            f"{lesson.examples:,} own examples."
+        )
+    c = config.eval
+    held = plan.image_counts()[1]
+    lines.append(
+        f"Measured: {c.games:,} games of {plan.images} of {held:,} held-out "
+        f"images, questions on {c.target_images:,} and {c.source_images:,}."
+    )
+    return lines
+
+
+def memory_lines(rows: Table) -> list[str]:
+    """The table of the memory of each device."""
+    lines = [f"{'':<58}{'millions':>9}{'GiB each':>11}"]
 
     def line(name, count, size):
         count = f"{count / 1e6:,.1f}" if count else ""
         lines.append(f"{name:<58}{count:>9}{size / GIB:>11.2f}")
 
-    base = config.base or "the shipped base"
-    share = f", {plan.tensor} to a model" if plan.tensor > 1 else ""
-    lines += [f"{base}, {config.dtype}, devices: {plan.devices}{share}", ""]
-    lines.append(f"{'':<58}{'millions':>9}{'GiB each':>11}")
     for phase, found in rows.items():
         count = sum(row.count for row in found) if phase == "params" else 0
         line(phase, count, total(found))
         for row in found:
             line(f"  {row.name}", row.count, row.bytes)
-    lines += ["", *lengths(plan)]
-    if config.method != "dialog_games":
-        lines.append(
-            f"config.method={config.method!r}: playing and training are "
-            "counted as for dialog games; its own prompts and rows are not."
-        )
-    lines.append(verdict(rows, memory_gib))
-    return "\n".join(lines)
+    return lines
+
+
+def cost_lines(plan: Plan, device: Device) -> list[str]:
+    """The table of what is computed, at most; see `cost`."""
+    found = costs(plan)
+    head = ("times", "tokens said", "tokens read", "TFLOP")
+    lines = [f"{'':<26}{head[0]:>7}{head[1]:>15}{head[2]:>17}{head[3]:>13}"]
+    for x in found:
+        figures = f"{x.said:>15,.0f}{x.read:>17,.0f}{x.tflop:>13,.1f}"
+        lines.append(f"{x.name:<26}{x.times:>7}{figures}")
+    whole = sum(x.tflop for x in found)
+    hours = whole / (device.tflops * device.count) / 3600
+    learned = sum(x.times for x in found if x.name == "measure") - 1
+    kept = learned * sum(row.bytes for row in budget.param_rows(plan))
+    lines += [
+        f"{whole:,.1f} TFLOP at most: {hours:,.2g} hours at {device.tflops:g} "
+        "TFLOP/s a device (--tflops);",
+        f"{kept * plan.tensor / GIB:,.2f} GiB of checkpoints in the workdir.",
+    ]
+    return lines
 
 
 def lengths(plan: Plan) -> list[str]:
     """Of training rows: what their longest examples may need."""
-    c, found = plan.config.train, []
-    for name, needed in plan.longest().items():
-        if c.rows[name]:
-            enough = "enough." if c.lengths[name] >= needed else "TOO FEW?"
-            found.append(
-                f"config.train.lengths.{name}={c.lengths[name]}: {enough} An "
-                f"example has up to {needed} tokens."
-            )
+    found = []
+    for lesson in plan.estimate.lessons:
+        c = budget.settings_of(plan, lesson)
+        where = {"train": ""}.get(lesson.name, f" ({lesson.name})")
+        for name, needed in lesson.longest.items():
+            if c.rows[name]:
+                enough = "enough." if c.lengths[name] >= needed else "TOO FEW?"
+                found.append(
+                    f"lengths.{name}={c.lengths[name]}{where}: {enough} An "
+                    f"example has up to {needed} tokens."
+                )
     return found
 
 

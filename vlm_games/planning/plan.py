@@ -6,16 +6,21 @@ import pathlib
 from collections.abc import Callable, Mapping
 
 import jax
+from ml_collections import ConfigDict
 
+from vlm_games import choices
 from vlm_games.base_model import with_image_size
 from vlm_games.data.tokenizer import load_tokenizer
 from vlm_games.games.chat_prompts import chat_prompts
+from vlm_games.games.instructions import Instructions, chat_instructions
 from vlm_games.games.layout import capacities, opening
 from vlm_games.games.prompts import Prompts
 from vlm_games.games.protocol import GameSettings
 from vlm_games.hub import processors, weights
 from vlm_games.hub.chat import Chat
 from vlm_games.hub.family import find_family
+from vlm_games.methods.estimates import Estimate
+from vlm_games.methods.registry import METHODS
 from vlm_games.models.checkpoint import CONFIG
 from vlm_games.models.config import VLMConfig
 from vlm_games.models.mesh import check_tensor
@@ -36,21 +41,36 @@ CHAT = Chat(
 
 
 @dataclasses.dataclass(frozen=True)
+class Device:
+    """What a run is given.
+
+    Attributes:
+      count: devices that share the work. memory_gib: of each.
+      tflops: that each keeps up, in 10^12 operations a second.
+    """
+
+    count: int
+    memory_gib: float = 80.0
+    tflops: float = 100.0
+
+
+@dataclasses.dataclass(frozen=True)
 class Plan:
     """A config and what follows from it.
 
     Attributes:
       config: ConfigDict. devices: that share the work.
       model: architecture, at the games' image size.
-      prompts: of both roles.
+      prompts: of both roles. instructions: of the model.
       shapes: of all params by path, in the dtype that they will have.
       words: (text without images) -> tokens.
     """
 
-    config: object
+    config: ConfigDict
     devices: int
     model: VLMConfig
     prompts: Prompts
+    instructions: Instructions
     shapes: Mapping[str, jax.ShapeDtypeStruct]
     words: Callable[[str], int]
 
@@ -98,17 +118,18 @@ class Plan:
         text = opening(self.prompts, self.settings, self.images)
         return self.length(text, self.images)
 
-    def longest(self) -> dict[str, int]:
-        """The most tokens that an example of a stream can have."""
+    @property
+    def estimate(self) -> Estimate:
+        """What the method makes, says and learns in an iteration."""
+        return METHODS[self.config.method].estimate(self)
+
+    def listened(self) -> int:
+        """Tokens of a text that the listener scores, at most."""
         c = self.settings
         ask = self.length(self.prompts.question_only(""), 0)
         branch = c.guesser_tokens + ask + c.answer_tokens
         trunk = self.length(self.prompts.describer_trunk(), 1)
-        # Of the Describer's, up to four questions go into one.
-        return {
-            "describer": trunk + 4 * branch,
-            "guesser": self.capacities()[0],
-        }
+        return trunk + c.turns * branch
 
     def image_counts(self) -> tuple[int, int]:
         """Images to play on and held out; see `workbench.build`.
@@ -134,12 +155,14 @@ def make_plan(config, devices: int, folder) -> Plan:
         a field does not suit the model or the devices.
       FileNotFoundError: the file that `config.shape` names is missing.
     """
+    choices.check(config)
     check_tensor(devices, config.mesh.tensor)
     shards = devices // config.mesh.tensor
     if config.play.slots % shards:
         raise ValueError(
             f"config.play.slots={config.play.slots} games do not split over "
-            f"{shards} devices, or groups of them that share a model."
+            f"{shards} devices, or groups of them that share a model: take a "
+            f"multiple of {shards}."
         )
     path = find_config(config, pathlib.Path(folder))
     fields = json.loads(path.read_text(encoding="utf-8"))
@@ -149,9 +172,10 @@ def make_plan(config, devices: int, folder) -> Plan:
         model = family.config(fields)
         parts = dataclasses.asdict(CHAT)
         prompts = chat_prompts(**parts, image=family.image_text)
-        words = guess_words
+        instructions, words = chat_instructions(), guess_words
     else:
         model, prompts = VLMConfig.from_dict(fields), Prompts()
+        instructions = Instructions()
         tokenizer = load_tokenizer(str(path.parent))
 
         def words(text):
@@ -160,11 +184,12 @@ def make_plan(config, devices: int, folder) -> Plan:
     model = dataclasses.replace(model, dtype=config.dtype)
     model = with_image_size(model, config.image_size)
     prompts = dataclasses.replace(prompts, **config.prompts)
+    instructions = dataclasses.replace(instructions, **config.instructions)
     shapes = {
         path: jax.ShapeDtypeStruct(x.shape, model.compute_dtype)
         for path, x in weights.abstract_params(model).items()
     }
-    return Plan(config, devices, model, prompts, shapes, words)
+    return Plan(config, devices, model, prompts, instructions, shapes, words)
 
 
 def guess_words(text: str) -> int:

@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from vlm_games.data.examples import Example, read, said
+from vlm_games.data.examples import Example, Piece, read, said
 from vlm_games.games.instructions import Instructions
 from vlm_games.games.prompts import Prompts, verdict_summary
 from vlm_games.worlds import questions as world
@@ -71,22 +71,23 @@ def pick_question(rng, scene, yes_share: float = 0.5):
         kind, wanted = pick(rng, YES_NO_KINDS), {"no"}
         if rng.random() < yes_share:
             wanted = {"yes"}
+        something = False
     else:
-        kind = pick(rng, OPEN_KINDS)
-        wanted = None if rng.random() < 0.125 else "something"
+        kind, wanted = pick(rng, OPEN_KINDS), None
+        something = rng.random() >= 0.125
     for _ in range(40):
         question = pick(rng, kind)
         answers = world.answers(question, scene)
-        if wanted is None or answers == wanted:
+        if wanted is None and not (something and "none" in answers):
             break
-        if wanted == "something" and "none" not in answers:
+        if answers == wanted:
             break
     return question, pick(rng, sorted(answers))
 
 
 def answer_row(rng, prompts: Prompts, recipe: Recipe, scene, image: int):
     """One image with many questions, each in a branch of its own."""
-    branches = []
+    branches: list[tuple[Piece, ...]] = []
     if rng.random() < recipe.describe:
         (cue,) = Instructions().describe
         caption = f"{world.caption(scene)} {prompts.end}"
@@ -124,7 +125,7 @@ def game_question(rng, recipe: Recipe, scenes, possible, target: int, pool):
     fewest images possible.
     """
     tries = 5 if rng.random() < recipe.wise else 1
-    best = None
+    asked: list[tuple[int, world.Question, str]] = []
     for _ in range(tries):
         question = pick(rng, pick(rng, pool))
         answer = pick(rng, sorted(world.answers(question, scenes[target])))
@@ -132,9 +133,9 @@ def game_question(rng, recipe: Recipe, scenes, possible, target: int, pool):
             ok and fits(question, answer, scene)
             for ok, scene in zip(possible, scenes, strict=True)
         )
-        if best is None or left < best[0]:
-            best = (left, question, answer)
-    return best[1], best[2]
+        asked.append((left, question, answer))
+    _, question, answer = min(asked, key=lambda x: x[0])
+    return question, answer
 
 
 POOLS = {

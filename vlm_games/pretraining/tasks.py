@@ -90,8 +90,8 @@ def pose(rng, tasks: Tasks, scene, options: int = 0) -> Problem:
     yes_no = not options and rng.random() < tasks.yes_no
     while True:
         question, answer = pick_question(rng, scene)
-        wrong = world.wrong_answers(question, scene)
-        wrong = rng.permutation(wrong)[: OPTIONS - 1].tolist()
+        others = world.wrong_answers(question, scene)
+        wrong = rng.permutation(others)[: OPTIONS - 1].tolist()
         if not yes_no and answer != "none" and rng.random() < tasks.none:
             wrong = [*wrong[: OPTIONS - 2], "none"]
         fits = options in (0, len(wrong) + 1)
@@ -159,15 +159,15 @@ def told_row(
             question=problem.question,
             options=spoken.list_options(problem.options),
         )
-        asked = prompts.instruct(asked, image=False)
-        trunk = asked[: asked.index(problem.question)]
-        asked = read(asked[len(trunk) :])
-        branches.append((asked, *choose(language, tasks, problem)))
+        whole = prompts.instruct(asked, image=False)
+        trunk = whole[: whole.index(problem.question)]
+        rest = read(whole[len(trunk) :])
+        branches.append((rest, *choose(language, tasks, problem)))
     for _ in range(tasks.answered):
         question, answer = pick_question(rng, scene)
         asked = prompts.question_only(question.text)
-        asked = read(asked[asked.index(question.text) :])
-        branches.append((asked, language.learn(answer)))
+        rest = read(asked[asked.index(question.text) :])
+        branches.append((rest, language.learn(answer)))
     return Example((), (read(trunk),), tuple(branches))
 
 

@@ -1,17 +1,23 @@
-"""Trains the base: `python -m vlm_games.pretraining.train --config=...`."""
+"""Trains a base on labelled source scenes and writes its model directory.
+
+    python -m vlm_games.pretraining.train --config=base --output=/tmp/base
+
+With --dry_run it only tells what it would do: model, rows, tokens, cost.
+"""
 
 import json
 import pathlib
 import sys
 import time
+from collections.abc import Sequence
 from concurrent import futures
 
 import jax
 import numpy as np
-from absl import app, flags
-from ml_collections import config_flags
+from absl import flags
 from tqdm import tqdm
 
+from vlm_games import command_line
 from vlm_games.data import packing
 from vlm_games.data.augment import AugmentConfig
 from vlm_games.data.tokenizer import Tokenizer, word_tokenizer
@@ -28,6 +34,7 @@ from vlm_games.models.shipped import find_shipped
 from vlm_games.models.vlm import init_params
 from vlm_games.pretraining import examples, tasks
 from vlm_games.training import step
+from vlm_games.training.trainable import Trainable
 from vlm_games.worlds import questions as world
 from vlm_games.worlds.splits import load_split
 
@@ -118,7 +125,7 @@ class BatchMaker:
     def make(self, rng: np.random.Generator, kind: str):
         """One micro-batch: (Batch, pixels uint8 [M, H, W, 3])."""
         maker, rows, length, scenes_per_row, images_per_row = self.kinds[kind]
-        encoded = []
+        encoded: list[packing.Encoded] = []
         while len(encoded) < rows:
             ids = rng.choice(len(self.scenes), scenes_per_row, replace=False)
             scenes = [self.scenes[i] for i in ids]
@@ -131,12 +138,31 @@ class BatchMaker:
         return batch, self.pixels[batch.images]
 
 
+def make_tokenizer(c) -> Tokenizer:
+    """Of the words that prompts and the world have, and of numbers."""
+    words = [*prompt_words(Prompts(), c.images), *NUMBERS, *world.VOCABULARY]
+    return word_tokenizer(words)
+
+
+def phases(c, kinds: Sequence[str]) -> list[tuple[str, int, list[str]]]:
+    """(name, steps, kinds of rows) of what is trained one after the other."""
+    text = [kind for kind in ("told", "record") if kind in kinds]
+    found = [
+        ("text", c.text_steps, text),
+        ("see", c.see_steps, ["answer"]),
+        ("play", c.play_steps, list(kinds)),
+    ]
+    return [
+        (name, steps, [kind for kind in rows if c[f"{kind}_rows"]])
+        for name, steps, rows in found
+        if steps
+    ]
+
+
 def train(c, output: str) -> None:
     """Trains by config `c` and writes the model directory `output`."""
     started = time.time()
-    prompts = Prompts()
-    words = [*prompt_words(prompts, c.images), *NUMBERS, *world.VOCABULARY]
-    tokenizer = word_tokenizer(words)
+    tokenizer = make_tokenizer(c)
     config = model_config(c.model, tokenizer)
     # One device: a batch packs its image slots as one shard.
     mesh = make_mesh(jax.devices()[:1])
@@ -150,33 +176,46 @@ def train(c, output: str) -> None:
         params = jax.tree.map(lambda x: x.astype("float32"), params)
     else:
         params = init_params(config, jax.random.key(c.seed))
-    state = step.init_state(params, optimizer, mesh)
-    update = step.make_train_step(
-        config, optimizer, mesh, AugmentConfig(strength=c.augment)
-    )
     key = jax.random.key(c.seed)
+    trainable = Trainable(frozen=tuple(c.frozen))
+    trained, frozen = trainable.begin(params, key)
+    state = step.init_state(trained, optimizer, mesh)
+    update = step.make_train_step(
+        config,
+        optimizer,
+        mesh,
+        AugmentConfig(strength=c.augment),
+        trainable.assemble,
+    )
+
+    def save():
+        learned = trainable.assemble(frozen, state.params)
+        write(output, config, learned, tokenizer, c, started)
+
     bar = tqdm(feed(maker, c, total), total=total, unit="step")
     for number, (batches, pixels) in enumerate(bar):
-        state, metrics = update(state, None, batches, pixels, key)
+        state, metrics = update(state, frozen, batches, pixels, key)
         if number % 50 == 49:
             loss, right = float(metrics["loss"]), float(metrics["accuracy"])
             bar.set_postfix(loss=f"{loss:.3f}", right=f"{right:.3f}")
         if number % 500 == 499:
-            write(output, config, state.params, tokenizer, c, started)
-    write(output, config, state.params, tokenizer, c, started)
+            save()
+    save()
 
 
 def feed(maker: BatchMaker, c, total: int):
     """Yields each step's (batches, pixels); the next is made meanwhile."""
     rng = np.random.default_rng(c.seed)
 
+    kinds_of = [
+        kinds
+        for _, steps, kinds in phases(c, list(maker.kinds))
+        for _ in range(steps)
+    ]
+
     def make(number: int):
-        if number < c.text_steps:
-            kinds = [kind for kind in ("told", "record") if kind in maker.kinds]
-        elif number < c.text_steps + c.see_steps:
-            kinds = ["answer"]
-        else:
-            kinds = list(maker.kinds)
+        # The last step makes one ready that is not taken.
+        kinds = kinds_of[min(number, total - 1)]
         return zip(*[maker.make(rng, kind) for kind in kinds], strict=True)
 
     with futures.ThreadPoolExecutor(1) as pool:
@@ -205,14 +244,50 @@ def write(output, config, params, tokenizer, c, started) -> None:
     path.write_text(json.dumps(card, indent=2) + "\n")
 
 
-def main(argv) -> None:
-    del argv
-    train(flags.FLAGS.config, flags.FLAGS.output)
+def tell(c) -> str:
+    """What `train` would do by config `c`; no scene is drawn."""
+    config = model_config(c.model, make_tokenizer(c))
+    shapes = jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
+    count = sum(x.size for x in jax.tree.leaves(shapes))
+    lengths = {"answer": c.answer_length, "task": c.task_length}
+    lengths |= dict.fromkeys(("probe", "game"), c.game_length)
+    lengths |= dict.fromkeys(("told", "record"), c.text_length)
+    lines, tokens = [], 0
+    for phase, steps, kinds in phases(c, list(lengths)):
+        rows = {kind: c[f"{kind}_rows"] for kind in kinds}
+        tokens += steps * sum(n * lengths[kind] for kind, n in rows.items())
+        said = ", ".join(f"{n} x {lengths[k]} of {k}" for k, n in rows.items())
+        lines.append(f"  {phase}: {steps:,} steps of rows x tokens {said}")
+    # Params, their gradients and two moments of AdamW, in float32.
+    state = 4 * 4 * count / 2**30
+    return "\n".join(
+        [
+            f"{count / 1e6:,.2f} million params from {c.start or 'scratch'}, "
+            f"{c.scenes:,} labelled scenes:",
+            *lines,
+            f"{tokens / 1e6:,.1f} million tokens, pads and images among them; "
+            f"{6e-12 * count * tokens:,.1f} TFLOP at most",
+            f"{state:.2f} GiB of one device for params, gradients and "
+            "optimizer; activations come on top",
+        ]
+    )
+
+
+def main() -> None:
+    c = flags.FLAGS.config
+    if flags.FLAGS.dry_run:
+        print(tell(c))
+        return
+    if flags.FLAGS.output is None:
+        raise ValueError(
+            "give --output, the directory to write the model to, or --dry_run."
+        )
+    train(c, flags.FLAGS.output)
 
 
 if __name__ == "__main__":
     # Here, as vlm_games.export has a flag of the same name.
-    config_flags.DEFINE_config_file("config", None, "Config file.")
-    flags.DEFINE_string("output", None, "Directory of the model.")
-    flags.mark_flags_as_required(["config", "output"])
-    app.run(main)
+    command_line.define_config()
+    flags.DEFINE_string("output", None, "Directory to write the model to.")
+    flags.DEFINE_bool("dry_run", False, "Only tell what would be done.")
+    command_line.run(main, ["config"])

@@ -146,13 +146,25 @@ def _turn(turn: dict, target: int) -> dict:
         "answer": turn["answer"],
         "true": turn.get("true"),
         "question_note": _log_probability(turn.get("question_logprob")),
-        "answer_note": _log_probability(turn.get("answer_logprob")),
+        "answer_note": _answer_note(turn),
         "belief": svg.belief_bars(belief, target) if belief else "",
     }
 
 
 def _log_probability(value: float | None) -> str:
     return "" if value is None else f"log-probability {value:.2f}"
+
+
+def _answer_note(turn: dict) -> str:
+    """How likely it was, and what became of the turn told again."""
+    note, again = _log_probability(turn.get("answer_logprob")), None
+    if turn.get("retold"):
+        found = turn["retold"]
+        again = (
+            f"told again: {found['question']} {found['answer']}, "
+            f"score {found['score']:.2f}"
+        )
+    return "; ".join(filter(None, (note, again)))
 
 
 def _summaries(record: dict) -> list[tuple[str, str]]:

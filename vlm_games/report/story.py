@@ -50,9 +50,9 @@ def _best_before(main: list[dict], base: dict, last: dict) -> list[str]:
     """Says so when an earlier iteration was better than the last one."""
     key = measures.QUALITY.key
     scored = [
-        (measures.figure(row, key), row["iteration"])
+        (figure, row["iteration"])
         for row in main
-        if row is not base and measures.figure(row, key) is not None
+        if row is not base and (figure := measures.figure(row, key)) is not None
     ]
     end = measures.figure(last, key)
     if end is None or not scored:

@@ -29,6 +29,7 @@ def tiles(arms: Mapping[str, list[dict]]) -> list[dict]:
 def iterations(arms: Mapping[str, list[dict]]) -> list[dict]:
     """Every iteration of main, then the last one of every control."""
     base = measures.base_of(arms)
+    found: list[tuple[str, dict | None]]
     found = [("main", row) for row in arms.get(measures.MAIN, [])]
     found += [
         (name, measures.last_of(rows))
@@ -78,9 +79,9 @@ def charts(arms: Mapping[str, list[dict]]) -> list[tuple]:
                 [base] if base is not None and name != measures.MAIN else []
             )
             series[name] = [
-                (row["iteration"], measures.figure(row, m.key))
+                (row["iteration"], figure)
                 for row in starts + rows
-                if measures.figure(row, m.key) is not None
+                if (figure := measures.figure(row, m.key)) is not None
             ]
             if (
                 starts

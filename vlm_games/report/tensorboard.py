@@ -2,10 +2,13 @@
 
 import os
 import pathlib
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import tensorboardX
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event
 
 from vlm_games.report import measures
 
@@ -18,15 +21,26 @@ def write_scalars(
     Nested figures get a path, {"vqa_kinds": {"colour": 70.}} -> the tag
     "vqa_kinds/colour". Each step has a file of its own, which replaces that of
     an earlier call: a resumed run that repeats a step draws it once.
+
+    Raises:
+      OSError: the disk is full.
     """
     suffix = f".step_{step:05d}"
     for old in pathlib.Path(logdir).glob(f"events.out.tfevents.*{suffix}"):
         old.unlink()
-    with tensorboardX.SummaryWriter(
-        str(logdir), filename_suffix=suffix
-    ) as writer:
-        for tag, value in scalars(metrics):
-            writer.add_scalar(tag, value, step)
+    pathlib.Path(logdir).mkdir(parents=True, exist_ok=True)
+    # Not SummaryWriter: its thread dies of a full disk, and then it waits for
+    # that thread for ever.
+    writer = EventsWriter(os.path.join(logdir, "events"), suffix)
+    for tag, value in scalars(metrics):
+        writer.write_event(
+            Event(
+                wall_time=time.time(),
+                step=step,
+                summary=summary.scalar(tag, value),
+            )
+        )
+    writer.close()
 
 
 def scalars(

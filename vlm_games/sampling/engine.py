@@ -11,7 +11,8 @@ each bucket nothing compiles.
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +37,8 @@ def bucket(length: int) -> int:
         if length <= size:
             return size
     raise ValueError(
-        f"{length} new tokens at once; the largest bucket is {BUCKETS[-1]}."
+        f"{length} new tokens at once; the largest bucket is {BUCKETS[-1]}: "
+        "shorten prompts, or take fewer or smaller images."
     )
 
 
@@ -106,9 +108,10 @@ class Engine:
         self.config, self.mesh, self._images = config, mesh, images
         self.shards = mesh.shape[DATA]
         rows, whole = P(DATA), P()
-        split = NamedSharding(mesh, rows)
+        # Shardings stand where the session has arrays, hence Any.
+        split: Any = NamedSharding(mesh, rows)
         # Of keys and values a device holds its own heads.
-        heads = NamedSharding(mesh, P(DATA, TENSOR))
+        heads: Any = NamedSharding(mesh, P(DATA, TENSOR))
         self._laid_out = sessions.Session(
             Cache(heads, split, split), split, split
         )
@@ -142,7 +145,8 @@ class Engine:
             (1,),
             self._laid_out,
         )
-        self._turns, self._handovers = {}, {}
+        self._turns: dict[tuple, Callable] = {}
+        self._handovers: dict[HandOver, Callable] = {}
         self._shard = shard
 
     def init(self, rows: int, capacity: int) -> sessions.Session:
@@ -150,7 +154,8 @@ class Engine:
         if rows % self.shards:
             raise ValueError(
                 f"{rows} rows do not split over {self.shards} devices, or "
-                "groups of them that share a model."
+                f"groups of them that share a model: take a multiple of "
+                f"{self.shards}."
             )
         return self._init(rows, capacity)
 
@@ -169,7 +174,9 @@ class Engine:
     def encode(self, params, pixels: np.ndarray, chunk: int | None = None):
         """Image tokens [N * T, D] of uint8 [N, H, W, 3], on every device."""
         if not len(pixels):
-            raise ValueError("There are no images to encode.")
+            raise ValueError(
+                "There are no images to encode: give at least one."
+            )
         chunk = max((chunk or self._images) // self.shards, 1) * self.shards
         parts = []
         for start in range(0, len(pixels), chunk):

@@ -1,22 +1,48 @@
 """Orbax checkpoints of params and of training under way.
 
-Orbax writes beside the place and renames, so a checkpoint that can be seen is
-whole. Arrays are restored to the shapes and devices of a template, so that a
-run can go on with another number of devices.
+Orbax writes beside the place and renames, so no crash leaves half of one. What
+half a copy or a bad disk leaves shows by the lengths of its files, which lie
+beside them in sizes.json. Arrays are restored to the shapes and devices of a
+template, so that a run can go on with another number of devices.
 """
 
+import json
+import os
 import pathlib
 import re
 import shutil
 
 import jax
+from absl import logging
 from orbax.checkpoint import v1 as ocp
+
+from vlm_games.data import atomic
+
+SIZES = "sizes.json"  # file's path in the checkpoint -> bytes
 
 
 def save(path: pathlib.Path, tree) -> None:
-    """Writes a pytree of arrays; an older one at `path` is replaced."""
+    """Writes a pytree of arrays; an older one at `path` is replaced.
+
+    Raises:
+      OSError: the disk is full, or refuses; nothing lies at `path` then.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    ocp.save(path.absolute(), tree, overwrite=True)
+    verbosity = logging.get_verbosity()
+    # Lest each of Orbax's threads prints the trace of what is raised anyway.
+    logging.set_verbosity(logging.FATAL)
+    try:
+        ocp.save(path.absolute(), tree, overwrite=True)
+    except ValueError as error:  # by which TensorStore tells of the disk
+        found = re.search(r"os_error_code='(\d+)'", str(error))
+        if found is None:
+            raise
+        code = int(found[1])
+        raise OSError(code, os.strerror(code), str(path)) from error
+    finally:
+        logging.set_verbosity(verbosity)
+    if jax.process_index() == 0:
+        atomic.write_json(path / SIZES, _sizes(path))
 
 
 def load(path: pathlib.Path, like):
@@ -30,15 +56,28 @@ def load(path: pathlib.Path, like):
 
 def exists(path: pathlib.Path) -> bool:
     """Whether a whole checkpoint lies at `path`."""
-    return path.is_dir() and ocp.is_orbax_checkpoint(path.absolute())
+    return path.is_dir() and _fault(path) is None
+
+
+def find(path: pathlib.Path) -> bool:
+    """As `exists`; a torn one is set aside."""
+    if not path.is_dir():
+        return False
+    fault = _fault(path)
+    if fault is not None:
+        atomic.set_aside(path, fault)
+    return fault is None
 
 
 def latest(folder: pathlib.Path) -> tuple[int, pathlib.Path] | None:
-    """(step, path) of the last `step_<n>` in `folder`, or None."""
+    """(step, path) of the last whole `step_<n>` in `folder`, or None.
+
+    Torn ones are set aside.
+    """
     found = [
         (int(match[1]), path)
-        for path in (folder.iterdir() if folder.is_dir() else ())
-        if (match := re.fullmatch(r"step_([0-9]+)", path.name)) and exists(path)
+        for path in list(folder.iterdir() if folder.is_dir() else ())
+        if (match := re.fullmatch(r"step_([0-9]+)", path.name)) and find(path)
     ]
     return max(found, default=None)
 
@@ -48,3 +87,32 @@ def prune(folder: pathlib.Path, keep: int | None = None) -> None:
     for path in list(folder.glob("step_*")) if folder.is_dir() else []:
         if path.name != f"step_{keep}":
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _sizes(path: pathlib.Path) -> dict[str, int]:
+    """Length of every file of a checkpoint, bytes."""
+    return {
+        file.relative_to(path).as_posix(): file.stat().st_size
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and file.name != SIZES
+    }
+
+
+def _fault(path: pathlib.Path) -> str | None:
+    """Why a folder is no whole checkpoint, or None."""
+    if not ocp.is_orbax_checkpoint(path.absolute()):
+        return "no checkpoint of Orbax"
+    try:
+        expected = json.loads((path / SIZES).read_bytes())
+    except FileNotFoundError:
+        return None  # killed between Orbax's rename and the sizes
+    except ValueError:
+        expected = None
+    if not isinstance(expected, dict):
+        return f"{SIZES} is no JSON object"
+    found = _sizes(path)
+    for name, size in expected.items():
+        if found.get(name) != size:
+            there = f"has {found[name]}" if name in found else "is missing"
+            return f"{name}, of {size} bytes, {there}"
+    return None

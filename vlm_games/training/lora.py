@@ -52,7 +52,10 @@ class LoraConfig:
 
     def __post_init__(self):
         if self.rank < 1:
-            raise ValueError(f"rank={self.rank}: expected 1 or more.")
+            raise ValueError(
+                f"rank={self.rank}: expected 1 or more; "
+                "config.train.lora.rank=0 trains all params instead."
+            )
         if self.draw not in ("uniform", "normal"):
             raise ValueError(
                 f"draw={self.draw!r}: expected 'uniform' or 'normal'."

@@ -41,10 +41,11 @@ class Trainable:
         if unknown := set(self.frozen) - parts:
             raise ValueError(
                 f"config.train.frozen names {', '.join(sorted(unknown))}; the "
-                f"parts of this model are {', '.join(sorted(parts))}."
+                f"parts of this model are {', '.join(sorted(parts))}: name "
+                "some of these."
             )
         if self.adapters is not None:
-            return lora.init(self._adapters(), params, key), params
+            return lora.init(self._adapters(self.adapters), params, key), params
         if not self.frozen:
             return params, None
         return self._split(params)
@@ -52,7 +53,7 @@ class Trainable:
     def assemble(self, frozen, trained) -> Params:
         """The model's params, of both."""
         if self.adapters is not None:
-            return lora.attach(self._adapters(), frozen, trained)
+            return lora.attach(self._adapters(self.adapters), frozen, trained)
         if not self.frozen:
             return trained
         return _nested(_flat(frozen) | _flat(trained))
@@ -61,7 +62,7 @@ class Trainable:
         """The whole model after training; `params` are those it began with."""
         if self.adapters is not None:
             merge = jax.jit(
-                functools.partial(lora.merge, self._adapters()),
+                functools.partial(lora.merge, self._adapters(self.adapters)),
                 out_shardings=shardings(mesh, params),
             )
             return merge(params, trained)
@@ -71,9 +72,9 @@ class Trainable:
         rest = jax.tree.map(jnp.copy, self._split(params)[1])
         return self.assemble(rest, trained)
 
-    def _adapters(self) -> lora.LoraConfig:
-        parts = tuple(p for p in self.adapters.parts if p not in self.frozen)
-        return dataclasses.replace(self.adapters, parts=parts)
+    def _adapters(self, adapters: lora.LoraConfig) -> lora.LoraConfig:
+        parts = tuple(p for p in adapters.parts if p not in self.frozen)
+        return dataclasses.replace(adapters, parts=parts)
 
     def _split(self, params: Params):
         flat = _flat(params)

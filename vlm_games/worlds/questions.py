@@ -202,9 +202,9 @@ def read_caption(text: str) -> Scene | None:
     more objects than a scene has, or two at one place, tells of no scene.
     """
     found = [_OBJECT.fullmatch(thing) for thing in things_said(text)]
-    if not found or not all(found) or len(found) > len(COUNTS):
+    told = [match.groups() for match in found if match]
+    if not told or len(told) < len(found) or len(found) > len(COUNTS):
         return None
-    told = [match.groups() for match in found]
     objects = [
         SceneObject(shape, color, size, place, 0.0, 0.0)
         for size, color, shape, place in told

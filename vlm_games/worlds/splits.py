@@ -53,7 +53,7 @@ def load_split(
       ValueError: if the split has fewer scenes than asked for.
     """
     if name not in SPLITS:
-        raise KeyError(f"no split {name!r}; the splits are {', '.join(SPLITS)}")
+        raise KeyError(f"no split {name!r}; take one of {', '.join(SPLITS)}")
     split = SPLITS[name]
     stop = split.count if count is None else start + count
     if not 0 <= start <= stop <= split.count:

@@ -29,7 +29,8 @@ def config(fields: Mapping[str, Any]) -> VLMConfig:
     if text["use_bidirectional_attention"]:
         raise ValueError(
             "config.json asks for use_bidirectional_attention: text that "
-            "attends to later text cannot be generated."
+            "attends to later text cannot be generated. Take another "
+            "checkpoint."
         )
     ropes = text["rope_parameters"]
     decoder = parse.text(

@@ -75,7 +75,9 @@ def spread(patches: Patches, vision: VisionConfig) -> Patches:
     (26, 27, 32), where tiles fill the table and the rows are its own.
     """
     count = patches.places[0].max(axis=0) + 1
-    row, column = np.moveaxis(patches.places * vision.grid // count, -1, 0)
+    row, column = np.moveaxis(
+        np.asarray(patches.places) * vision.grid // count, -1, 0
+    )
     rows = (row * vision.grid + column)[..., None]
     return Patches(
         patches.pixels, rows, patches.shares, patches.places, patches.windows

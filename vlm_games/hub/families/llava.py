@@ -16,7 +16,8 @@ def config(fields: Mapping[str, Any]) -> VLMConfig:
     if strategy != ("default" if "clip" in vision["model_type"] else "full"):
         raise ValueError(
             f"vision_feature_select_strategy={strategy!r} with the tower "
-            f"{vision['model_type']!r} is not supported."
+            f"{vision['model_type']!r} is not supported: "
+            "docs/checkpoints.md lists what is."
         )
     return VLMConfig(
         vocab_size=fields["text_config"]["vocab_size"],

@@ -41,7 +41,7 @@ def max_tiles(fields: Mapping[str, Any]) -> int:
 def read(config: VLMConfig, fields, found: Mapping[str, Any]):
     """One picture per image."""
     counts = np.asarray(found["batch_num_images"])
-    tiled = np.repeat(counts == 1, counts)
+    tiled = np.repeat(counts == 1, counts).tolist()
     return anyres.read(config, fields, found, tiled, max_tiles(fields))
 
 

@@ -1,0 +1,175 @@
+"""Scores a model on a public benchmark, in the owners' files.
+
+Predictions that are there, without a model (JAX is not even imported):
+
+    python -m vlm_games.evaluate --benchmark=vqav2 --predictions=FILE \
+        --annotations=FILE --questions=FILE --output=scores.json
+
+A model's, which are asked for first and written to --predictions:
+
+    python -m vlm_games.evaluate --benchmark=pope --base=DIR_OR_HUB_ID \
+        --annotations=coco_pope_random.json --images=val2014 \
+        --predictions=pope.jsonl --output=scores.json
+
+See docs/benchmarks.md.
+"""
+
+import json
+import pathlib
+import sys
+
+from absl import app, flags, logging
+
+from vlm_games.data import atomic
+from vlm_games.evaluation.benchmarks import significance
+from vlm_games.evaluation.benchmarks.benchmark import (
+    Benchmark,
+    Files,
+    Scores,
+    require,
+)
+from vlm_games.evaluation.benchmarks.registry import BENCHMARKS
+from vlm_games.evaluation.benchmarks.runner import run
+
+_BENCHMARK = flags.DEFINE_enum(
+    "benchmark", None, list(BENCHMARKS), "What to score on.", required=True
+)
+_PREDICTIONS = flags.DEFINE_string(
+    "predictions",
+    None,
+    "What was answered; with --base the file that answers are written to. Of "
+    "mm_vet and llava_bench, without --base: the judge's grades.",
+    required=True,
+)
+_ANNOTATIONS = flags.DEFINE_string("annotations", None, "The owners' file.")
+_QUESTIONS = flags.DEFINE_string(
+    "questions", None, "The owners' questions, where they are another file."
+)
+_OUTPUT = flags.DEFINE_string("output", None, "JSON file of scores to write.")
+_AGAINST = flags.DEFINE_string(
+    "against", None, "Other predictions, for a paired test with these."
+)
+_BASE = flags.DEFINE_string(
+    "base",
+    None,
+    "Model to ask: a directory, a hub id, the name of a shipped base, or '' "
+    "for the default one. None is asked if this is not given.",
+)
+_IMAGES = flags.DEFINE_string("images", ".", "Folder of the owners' images.")
+_SUBMISSION = flags.DEFINE_string(
+    "submission", None, "With --base: file to write for the owners."
+)
+_BATCH = flags.DEFINE_integer("batch", 16, "Questions asked at a time.", 1)
+_TOKENS = flags.DEFINE_integer(
+    "tokens", None, "Most of an answer; the benchmark's own if not given.", 1
+)
+_INSTRUCTION = flags.DEFINE_string(
+    "instruction",
+    None,
+    "What is said behind every question, in place of our own words.",
+)
+_DTYPE = flags.DEFINE_enum(
+    "dtype", "bfloat16", ["bfloat16", "float32"], "Of params and computation."
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Of the order of options (viva).")
+
+
+def report(name: str, scores: Scores) -> dict:
+    """What goes to the file of scores.
+
+    Returns:
+      benchmark, items (scored), overall (percent), interval (of it, 95%) and
+      what the owners report besides.
+    """
+    return {
+        "benchmark": name,
+        "items": len(scores.values),
+        "overall": scores.overall,
+        "interval": list(significance.bootstrap(scores.values)),
+        **scores.details,
+    }
+
+
+def ask(benchmark: Benchmark, files: Files, base: str) -> None:
+    """Has a model, as in --base, answer all questions."""
+    from vlm_games.speaker import load_speaker  # only now: it imports JAX
+
+    questions = benchmark.questions(files)
+    tokens = _TOKENS.value or benchmark.tokens
+    speaker = load_speaker(base, _DTYPE.value, _BATCH.value)
+    records = run(
+        benchmark,
+        questions,
+        lambda part: speaker.say(
+            part, _IMAGES.value, tokens, _INSTRUCTION.value
+        ),
+        _PREDICTIONS.value,
+        _BATCH.value,
+        {
+            "benchmark": _BENCHMARK.value,
+            "model": speaker.digest,
+            "tokens": tokens,
+            "instruction": _INSTRUCTION.value,
+            "dtype": _DTYPE.value,
+            "seed": files.seed,
+        },
+        lambda done, of: print(f"{done} of {of} answered", file=sys.stderr),
+    )
+    if _SUBMISSION.value:
+        _write(_SUBMISSION.value, benchmark.submission(records, files))
+
+
+def evaluate() -> dict | None:
+    """Does what the flags ask for; returns the report, if there is one."""
+    name = _BENCHMARK.value
+    benchmark = BENCHMARKS[name]
+    files = Files(
+        _PREDICTIONS.value, _ANNOTATIONS.value, _QUESTIONS.value, _SEED.value
+    )
+    base = _BASE.value
+    if base is not None:
+        require(files, benchmark.asks, f"Asking {name}")
+        ask(benchmark, files, base)
+        if benchmark.judged or _lacks(benchmark, files):
+            return None
+    require(files, benchmark.needs, f"Scoring {name}")
+    scores = benchmark.score(files)
+    found = report(name, scores)
+    if _AGAINST.value:
+        others = benchmark.score(
+            Files(_AGAINST.value, files.annotations, files.questions)
+        )
+        found["against"] = others.overall
+        found["paired"] = significance.compare(scores.values, others.values)
+    return found
+
+
+def _lacks(benchmark: Benchmark, files: Files) -> bool:
+    """Whether a split whose answers nobody published was asked."""
+    return not all(getattr(files, flag) for flag in benchmark.needs)
+
+
+def _write(path: str, content: str) -> None:
+    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+    atomic.write_bytes(path, content.encode())
+
+
+def main(argv) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
+    logging.set_verbosity(logging.WARNING)
+    try:
+        found = evaluate()
+        if found is None:
+            print(f"Answers are in {_PREDICTIONS.value}; they were not scored.")
+            return
+        text = json.dumps(found, indent=2) + "\n"
+        if _OUTPUT.value:
+            _write(_OUTPUT.value, text)
+    except (OSError, ValueError) as error:
+        sys.exit(f"vlm_games: {error}")
+    print(text, end="")
+
+
+if __name__ == "__main__":
+    app.run(main)

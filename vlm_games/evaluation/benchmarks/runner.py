@@ -1,0 +1,110 @@
+"""Asks a model all questions of a benchmark, batch by batch.
+
+Predictions are lines of JSON, added after each batch: what was stopped goes on
+with the same command. A file beside them tells what they were made with.
+"""
+
+import json
+import os
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+
+from vlm_games.data import atomic
+from vlm_games.evaluation.benchmarks.benchmark import Benchmark, Question
+from vlm_games.evaluation.benchmarks.files import BenchmarkError
+
+Say = Callable[[Sequence[Question]], Sequence[str]]
+Progress = Callable[[int, int], None]  # done, of
+
+
+def run(
+    benchmark: Benchmark,
+    questions: Sequence[Question],
+    say: Say,
+    path: str | os.PathLike,
+    batch: int,
+    made_with: Mapping,
+    progress: Progress = lambda done, of: None,
+) -> list[dict]:
+    """Answers the questions that `path` does not answer yet.
+
+    Args:
+      say: answers to some questions. batch: questions at a time.
+      made_with: of the model and how it is asked, for JSON; a file that was
+        made with something else is not gone on with.
+
+    Returns:
+      records of all questions, in their order.
+
+    Raises:
+      BenchmarkError: the file was made otherwise, or is of other questions.
+    """
+    path = pathlib.Path(path)
+    _claim(path, made_with)
+    done = _resume(benchmark, path)
+    _check_order(benchmark, questions, done, path)
+    with open(path, "a", encoding="utf-8") as file:
+        for start in range(len(done), len(questions), batch):
+            part = questions[start : start + batch]
+            answers = say(part)
+            made = [
+                benchmark.record(question, answer)
+                for question, answer in zip(part, answers, strict=True)
+            ]
+            file.writelines(json.dumps(record) + "\n" for record in made)
+            file.flush()
+            done += made
+            progress(len(done), len(questions))
+    return done
+
+
+def _claim(path: pathlib.Path, made_with: Mapping) -> None:
+    """Notes what predictions are made with, or checks that it is the same."""
+    note = path.with_name(path.name + ".made_with.json")
+    if path.exists() and not note.exists():
+        raise BenchmarkError(
+            f"{path} is there, but not {note.name}: it was not made here. Give "
+            "another file to write predictions to."
+        )
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = json.dumps(made_with, indent=1) + "\n"
+        atomic.write_bytes(note, content.encode())
+        return
+    before = json.loads(note.read_text(encoding="utf-8"))
+    for name in made_with:
+        if before.get(name) != made_with[name]:
+            raise BenchmarkError(
+                f"{path} was made with {name}={before.get(name)!r}, and now "
+                f"{name}={made_with[name]!r}. Give another file, or delete "
+                "this one."
+            )
+
+
+def _resume(benchmark: Benchmark, path: pathlib.Path) -> list[dict]:
+    """Records of a file; a last line that was cut off goes."""
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        with open(path, "r+b") as file:
+            file.truncate(len(whole))
+    lines = whole.decode("utf-8").split("\n")[:-1]
+    try:
+        return [json.loads(line) for line in lines]
+    except json.JSONDecodeError as error:
+        raise BenchmarkError(
+            f"{path} holds a line that is no JSON: {error}. Delete the file to "
+            "have it made again."
+        ) from error
+
+
+def _check_order(benchmark, questions, done, path) -> None:
+    found = [benchmark.key_of(record) for record in done]
+    asked = [question.key for question in questions[: len(done)]]
+    if found != asked:
+        raise BenchmarkError(
+            f"{path} answers other questions than are asked now; give another "
+            "file, or delete this one."
+        )

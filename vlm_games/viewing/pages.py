@@ -1,0 +1,159 @@
+"""What the templates show, as plain values; every text is escaped there."""
+
+import collections
+import pathlib
+from collections.abc import Sequence
+
+import jinja2
+from markupsafe import Markup
+
+from vlm_games import report
+from vlm_games.data.records import OUTCOMES, GameRecord
+from vlm_games.methods.views import views
+from vlm_games.report import measures, story, svg, tables
+from vlm_games.viewing.person import PersonGame
+from vlm_games.viewing.players import Replayed
+from vlm_games.viewing.query import PAGE, Query, reasons
+from vlm_games.viewing.run_folder import RunFolder
+
+HERE = pathlib.Path(__file__).parent
+REPORT = pathlib.Path(report.__file__).parent
+OUTCOME_NAMES = {"success": "won", "lose": "lost", "aborted": "aborted"}
+DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
+SUGGESTED = 60  # questions or answers under a field
+
+
+def environment() -> jinja2.Environment:
+    """Templates that escape all they are given."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(
+        number=lambda v, digits=1: measures.plain(v, digits, dash=DASH),
+        signed=lambda v, digits=1: measures.signed(v, digits).replace(
+            "-", MINUS
+        ),
+    )
+    made.globals.update(
+        outcome_names=OUTCOME_NAMES, meter=meter, bars=svg.belief_bars
+    )
+    return made
+
+
+def stylesheet() -> str:
+    """The report's and, over it, the viewer's own."""
+    own = (HERE / "view.css").read_text(encoding="utf-8")
+    return (REPORT / "report.css").read_text(encoding="utf-8") + own
+
+
+def meter(share: float) -> Markup:
+    """A bar filled to a share from 0 to 1."""
+    return Markup(
+        '<svg class="meter" height="4" aria-hidden="true">'
+        '<rect class="fill" width="{:.1f}%" height="4"/></svg>'
+    ).format(100 * min(max(share, 0.0), 1.0))
+
+
+def overview(run: RunFolder) -> dict:
+    """Curves, figures, and every iteration with its games."""
+    arms = run.figures()
+    known = {arm: rows for arm, rows in arms.items() if rows}
+    return {
+        "progress": run.progress(),
+        "story": story.tell(known),
+        "tiles": tables.tiles(known),
+        "charts": tables.charts(known),
+        "legend": [(name, svg.legend_key(i)) for i, name in enumerate(known)],
+        "rows": [
+            {
+                "arm": arm,
+                "iteration": row["iteration"],
+                "played": measures.figure(row, "games_played"),
+                "kept": measures.figure(row, "games_kept"),
+                "seconds": measures.figure(row, "seconds"),
+                "link": Query(arm, str(row["iteration"])).link()
+                if run.has_games and run.shards(arm, row["iteration"])
+                else "",
+            }
+            for arm, rows in arms.items()
+            for row in rows
+        ],
+    }
+
+
+def gallery(run: RunFolder, query: Query) -> dict:
+    """The games that a query asks for, and what else may be asked."""
+    iterations = [
+        i
+        for i in range(1, run.config.iterations + 1)
+        if run.shards(query.arm, i)
+    ]
+    wanted = [i for i in iterations if query.iteration in ("", str(i))]
+    played = [g for i in wanted for g in run.games(query.arm, i)]
+    found = [game for game in played if query.matches(game)]
+    first = (query.page - 1) * PAGE
+    return {
+        "query": query,
+        "arms": run.arms,
+        "iterations": iterations,
+        "outcomes": OUTCOMES,
+        "reasons": reasons(played),
+        "played": len(played),
+        "found": len(found),
+        "games": found[first : first + PAGE],
+        "last": -(-len(found) // PAGE),
+    }
+
+
+def game(run: RunFolder, arm: str, record: GameRecord) -> dict:
+    """One game in detail."""
+    how = f"{len(record.images)} images, as they are"
+    seats = [("guesser", how, [(i, "") for i in record.images])]
+    for name, (_, strength) in views(run.config.game).items():
+        how = f"augmented, strength {strength:g}" if strength else "as it is"
+        shown = record.images
+        if name == "describer":
+            shown = (record.images[record.target],)
+        address = f"/views/{record.iteration}/{name}" if strength else ""
+        seats.append((name, how, [(i, address) for i in shown]))
+    return {"arm": arm, "record": record, "seats": seats}
+
+
+def replayed(found: Replayed) -> dict:
+    """A game that a checkpoint played at the page."""
+    return {
+        "which": found.which,
+        "game": found.game,
+        "target": found.game.spec.target,
+        "beliefs": found.beliefs.tolist(),
+    }
+
+
+def play(game: PersonGame, said: Sequence[str], error: str) -> dict:
+    """A game with a person.
+
+    Args:
+      said: words to choose from. error: what was wrong with the last move.
+    """
+    return {
+        "game": game,
+        "shows_target": game.over or game.seat == "describer",
+        "said_before": said,
+        "error": error,
+        "won": game.guess == game.target,
+        "left": game.opposite.settings.turns - len(game.dialog),
+    }
+
+
+def suggestions(run: RunFolder, answers: bool) -> list[str]:
+    """What was asked, or answered, most often in the run so far."""
+    counts: collections.Counter[str] = collections.Counter()
+    for i in range(1, run.config.iterations + 1):
+        for record in run.games(run.arms[0], i):
+            for turn in record.turns:
+                counts[turn.answer if answers else turn.question] += 1
+    return [text for text, _ in counts.most_common(SUGGESTED)]

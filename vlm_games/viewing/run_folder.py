@@ -1,0 +1,165 @@
+"""What the page reads of a run: figures, games and pictures, never weights."""
+
+import dataclasses
+import functools
+import pathlib
+import threading
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from vlm_games.data.images import ImageSource
+from vlm_games.data.records import GameRecord
+from vlm_games.data.shards import TornShardError, list_shards, read_shard
+from vlm_games.data.workdir import Workdir
+from vlm_games.methods.method import MAIN
+from vlm_games.methods.registry import METHODS, arms_of
+from vlm_games.methods.views import seen, view_keys, views
+from vlm_games.training import checkpoint
+from vlm_games.workbench import config_of, open_images
+
+SHARDS_KEPT = 512  # parsed shards in memory
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Checkpoint:
+    """A model of the run; iteration 0 is the base."""
+
+    arm: str
+    iteration: int
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        if not self.iteration:
+            return "base"
+        return f"{self.arm}, iteration {self.iteration}"
+
+    @property
+    def key(self) -> str:
+        """For addresses and forms."""
+        return f"{self.arm}:{self.iteration}"
+
+
+class RunFolder:
+    """Reads a workdir again whenever it is asked: the run may be under way."""
+
+    def __init__(self, root):
+        """Raises FileNotFoundError, ValueError: no run, or not its images."""
+        self.workdir = Workdir(root)
+        self.config = config_of(self.workdir)
+        self.arms = arms_of(self.config)
+        self.method = METHODS[self.config.method]
+        self._lock = threading.RLock()
+
+    @property
+    def has_games(self) -> bool:
+        """Whether its candidates are games."""
+        return self.method.record is GameRecord
+
+    @functools.cached_property
+    def images(self) -> ImageSource:
+        """What is played on."""
+        with self._lock:
+            return open_images(self.config)
+
+    def figures(self) -> dict[str, list[dict]]:
+        """metrics.json by arm; main first, with no row while none is done."""
+        return {
+            arm: [
+                row
+                for i in range(self.config.iterations + 1)
+                if (row := self.workdir.metrics(arm, i)) is not None
+            ]
+            for arm in self.arms
+        }
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """The models that are there to play with, the base first."""
+        found = [
+            Checkpoint(arm, i)
+            for arm in self.arms
+            for i in range(1, self.config.iterations + 1)
+            if checkpoint.exists(self.checkpoint_path(Checkpoint(arm, i)))
+        ]
+        return [Checkpoint(MAIN, 0), *found]
+
+    def checkpoint_path(self, which: Checkpoint) -> pathlib.Path:
+        """Where its params lie."""
+        folder = self.workdir.iteration(which.arm, which.iteration)
+        return folder / "checkpoint"
+
+    def shards(self, arm: str, iteration: int) -> list[pathlib.Path]:
+        """Finished shards of candidates."""
+        return list_shards(self.workdir.iteration(arm, iteration) / "dialogs")
+
+    def games(self, arm: str, iteration: int) -> list[GameRecord]:
+        """The games played so far; a torn shard is being made again."""
+        found: list[GameRecord] = []
+        for path in self.shards(arm, iteration):
+            try:
+                found += _games_of(path, path.stat().st_mtime_ns)
+            except (FileNotFoundError, TornShardError):
+                continue
+        return found
+
+    def progress(self) -> dict:
+        """How far it is: steps done and in all, the one under way, and the
+        seconds since anything was written."""
+        steps = [
+            (arm, i)
+            for arm in self.arms
+            for i in range(self.config.iterations + 1)
+            if i or arm == MAIN
+        ]
+        open_ = [s for s in steps if self.workdir.metrics(*s) is None]
+        found = {"done": len(steps) - len(open_), "of": len(steps)}
+        if not open_:
+            return {**found, "state": "finished"}
+        arm, iteration = open_[0]
+        folder = self.workdir.iteration(arm, iteration)
+        state = "measuring" if iteration == 0 else "starting"
+        if self.shards(arm, iteration):
+            count = len(self.shards(arm, iteration))
+            state = f"playing, {count} shards of games so far"
+        if (folder / "training").is_dir():
+            state = "training"
+        if checkpoint.exists(folder / "checkpoint"):
+            state = "measuring"
+        where = f"{arm}, iteration {iteration}" if iteration else "base"
+        return {
+            **found,
+            "state": f"{where}: {state}",
+            "silent": round(time.time() - _last_change(self.workdir.root)),
+        }
+
+    def view(self, iteration: int, name: str, image: int) -> np.ndarray:
+        """An image as the role or judge saw it that `views` names.
+
+        Raises:
+          KeyError, IndexError: there is no such view or image.
+        """
+        number, strength = views(self.config.game)[name]
+        pixels = self.images[image]
+        if not strength:
+            return pixels
+        seed = (self.config.seed, iteration, number)
+        with self._lock:
+            key = view_keys(*seed, len(self.images))[image]
+            return seen(key[None], pixels[None], strength)[0]
+
+
+@functools.lru_cache(SHARDS_KEPT)
+def _games_of(path: pathlib.Path, changed: int) -> Sequence[GameRecord]:
+    """Of a shard; `changed` makes one that was written again a new one."""
+    del changed
+    return tuple(read_shard(path, GameRecord))
+
+
+def _last_change(root: pathlib.Path) -> float:
+    """When anything in the folder was written, seconds of the epoch."""
+    return max(
+        (p.stat().st_mtime for p in root.glob("arms/*/*/**") if p.exists()),
+        default=root.stat().st_mtime,
+    )
