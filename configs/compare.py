@@ -26,13 +26,11 @@ ENTRIES = {
     "text": ("vqa_choice", "permuted"),
     "games_consistent": ("vqa_yes_no", "inconsistent"),
     "games_corrupted": ("game_success", "shuffled"),
-    "games_of_both": ("vqa_yes_no", "inconsistent"),
 }
 # Combinations -> fields of config.game.
 COMBINATIONS = {
     "games_consistent": {"consistent": 0.5},
     "games_corrupted": {"corrupted": 0.5},
-    "games_of_both": {"consistent": 0.5, "corrupted": 0.5},
 }
 
 
@@ -62,7 +60,7 @@ def get_config(entry: str = "") -> ml_collections.ConfigDict:
     # Of STIC's pairs: its second stage says some 14,000 more, counted as well.
     c.generated_tokens = 46_000 if entry == "stic" else 60_000
     c.controls = (ENTRIES[entry][1],)
-    if entry not in COMBINATIONS:  # theirs would be that of dialog_games
+    if entry == "dialog_games":  # that of the others would be all but the same
         c.controls += ("replay_only",)
     c.eval.choices = True
     c.eval.described = True

@@ -29,7 +29,9 @@ fi
 
 pids=()
 # A notice to this script is one to all.
-trap 'kill -TERM "${pids[@]}" 2> /dev/null || true' TERM INT
+notices=0
+trap 'notices=$((notices + 1)); kill -TERM "${pids[@]}" 2> /dev/null || true' \
+  TERM INT
 for ((host = 0; host < processes; host++)); do
   "${program[@]}" --hosts="$processes" --host="$host" \
     --coordinator="localhost:${PORT:-12355}" \
@@ -38,11 +40,12 @@ for ((host = 0; host < processes; host++)); do
 done
 status=0
 for pid in "${pids[@]}"; do
-  # A trapped signal ends a wait before its process has ended.
+  # A trapped signal ends a wait with a status that is not the process's; bash
+  # keeps that of a process that has ended meanwhile.
   while :; do
-    code=0
+    code=0 before=$notices
     wait "$pid" || code=$?
-    kill -0 "$pid" 2> /dev/null || break
+    if [[ $notices -eq $before ]]; then break; fi
   done
   if [[ $status -eq 0 ]]; then status=$code; fi
 done

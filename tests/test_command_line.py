@@ -127,8 +127,11 @@ def ask(*command: str) -> subprocess.CompletedProcess:
     [
         "-m vlm_games.main",
         "-m vlm_games.compare",
+        "-m vlm_games.evaluate",
         "-m vlm_games.export",
+        "-m vlm_games.export_games",
         "-m vlm_games.pretraining.train",
+        "-m vlm_games.view",
         *(
             f"benchmarks/{p.name}"
             for p in sorted((ROOT / "benchmarks").glob("*.py"))

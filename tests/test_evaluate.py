@@ -67,6 +67,23 @@ def test_what_is_wrong_is_one_line_and_an_exit_status(tmp_path):
     assert said.count("\n") == 1
 
 
+def test_a_dry_run_tells_what_would_be_asked_and_what_is_missing(tmp_path):
+    files = vqav2(tmp_path, RIGHT)
+    said = evaluate("--benchmark=vqav2", *flags(files), "--dry_run")
+    assert said.startswith("vqav2: the answers of ") and "scored" in said
+    new = Files(str(tmp_path / "new.jsonl"), *flags_of(files))
+    said = evaluate(
+        "--benchmark=vqav2",
+        *flags(new),
+        "--base=nowhere",
+        f"--images={tmp_path}",
+        "--dry_run",
+        code=1,
+    )
+    assert "3 questions on" in said and "images are not in" in said
+    assert not (tmp_path / "new.jsonl").exists()
+
+
 # Errors -------------------------------------------------------------------
 
 

@@ -34,6 +34,26 @@ def stub(folder: pathlib.Path, name: str, script: str) -> pathlib.Path:
     return folder
 
 
+def documented_commands() -> list[str]:
+    """Lines of the documents that would do nothing, by --dry_run."""
+    lines = {
+        line.strip()
+        for path in (LAUNCH.parent / "docs").rglob("*.md")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith("launch/") and "--dry_run" in line
+    }
+    assert lines
+    return sorted(lines)
+
+
+@pytest.mark.parametrize("command", documented_commands())
+def test_a_command_of_the_documents_is_understood(command):
+    script, *arguments = command.removeprefix("launch/").split()
+    done = call(script, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
 def test_every_script_passes_shellcheck():
     name = "shellcheck"
     found = shutil.which(name, path=os.path.dirname(sys.executable))
@@ -149,14 +169,13 @@ def test_local_processes_are_numbered_and_know_the_first(tmp_path):
 
 def test_notice_to_the_local_script_is_notice_to_all(tmp_path):
     script = (
-        f"touch {tmp_path}/up.$$; trap 'kill $!; exit 75' TERM; sleep 60 & wait"
+        f"trap 'kill $!; exit 75' TERM; sleep 60 & touch {tmp_path}/up.$$; wait"
     )
     process = local(tmp_path, script, 2)
     until = time.monotonic() + 30
     while len(list(tmp_path.glob("up.*"))) < 2:
         assert time.monotonic() < until
         time.sleep(0.05)
-    time.sleep(0.2)  # until both have set their traps
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
     assert process.returncode == 75

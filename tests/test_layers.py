@@ -26,7 +26,7 @@ FLOORS = (
     ("fine_tune",),
     ("trainer",),
     ("replay", "exporting", "viewing"),
-    ("workbench", "speaker"),
+    ("workbench", "respondent"),
     ("planning",),
     ("choices", "base_model", "set_maker"),
     ("methods", "evaluation"),

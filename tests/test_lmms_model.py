@@ -12,7 +12,7 @@ import types
 import pytest
 from PIL import Image
 
-from vlm_games import speaker
+from vlm_games import respondent
 
 
 class Base:
@@ -22,7 +22,7 @@ class Base:
         self.task_dict = {}
 
 
-class Speaker:
+class Respondent:
     """Answers with what it was asked; remembers the batches."""
 
     def __init__(self):
@@ -70,8 +70,8 @@ def request(doc: int, **settings):
 def test_requests_are_answered_in_order_by_batches_of_one_length(
     adapter, monkeypatch
 ):
-    asked = Speaker()
-    monkeypatch.setattr(adapter, "load_speaker", lambda *args: asked)
+    asked = Respondent()
+    monkeypatch.setattr(adapter, "load_respondent", lambda *args: asked)
     model = adapter.VlmGames(base="x", batch_size="2", device="cuda")
     model.task_dict = {"task": {"test": ["none", "one", "two", "three"]}}
     requests = [
@@ -98,7 +98,7 @@ def test_the_manifest_names_a_class_that_is_there(adapter):
     module, _, name = path.rpartition(".")
     assert module == adapter.__name__
     assert hasattr(adapter, name)
-    assert adapter.load_speaker is speaker.load_speaker
+    assert adapter.load_respondent is respondent.load_respondent
 
 
 def test_without_lmms_eval_the_extra_is_named(monkeypatch):

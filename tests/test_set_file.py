@@ -184,7 +184,7 @@ def test_only_what_is_played_with_is_encoded_and_each_as_ever(config, params):
     some, few = prepare(config, params, 6)
     everything, all_ = prepare(config, params, 60)
     used = {i for one in few.sets for i in one.images}
-    assert set(some) == set(few.seen.tolist()) == used
+    assert set(some) == set(few.numbers.tolist()) == used
     assert everything == list(range(40))
     tokens = config.tokens_per_image
     # Room for all images that six games of two may have, whatever they draw.
@@ -193,7 +193,7 @@ def test_only_what_is_played_with_is_encoded_and_each_as_ever(config, params):
         (few.guesser, all_.guesser),
         (few.judges[0], all_.judges[0]),
     ):
-        found = np.asarray(found).reshape(12, tokens, -1)[: len(few.seen)]
-        whole = np.asarray(whole).reshape(40, tokens, -1)[few.seen]
+        found = np.asarray(found).reshape(12, tokens, -1)[: len(few.numbers)]
+        whole = np.asarray(whole).reshape(40, tokens, -1)[few.numbers]
         np.testing.assert_allclose(found, whole, atol=1e-5)
     assert few.describer is few.guesser

@@ -35,6 +35,11 @@ def define_config(help_: str = CONFIG_HELP) -> flags.FlagHolder:
     return config_flags.DEFINE_config_file("config", None, help_)
 
 
+def define_dry_run() -> flags.FlagHolder:
+    """The flag --dry_run of a command."""
+    return flags.DEFINE_bool("dry_run", False, "Only tell what would be done.")
+
+
 def run(
     main: Callable[[], int | None],
     required: Sequence[str] = (),

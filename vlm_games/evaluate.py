@@ -2,13 +2,13 @@
 
 Predictions that are there, without a model (JAX is not even imported):
 
-    python -m vlm_games.evaluate --benchmark=vqav2 --predictions=FILE \
+    python -m vlm_games.evaluate --benchmark=vqav2 --predictions=FILE \\
         --annotations=FILE --questions=FILE --output=scores.json
 
 A model's, which are asked for first and written to --predictions:
 
-    python -m vlm_games.evaluate --benchmark=pope --base=DIR_OR_HUB_ID \
-        --annotations=coco_pope_random.json --images=val2014 \
+    python -m vlm_games.evaluate --benchmark=pope --base=DIR_OR_HUB_ID \\
+        --annotations=coco_pope_random.json --images=val2014 \\
         --predictions=pope.jsonl --output=scores.json
 
 See docs/benchmarks.md.
@@ -18,8 +18,10 @@ import json
 import pathlib
 import sys
 
-from absl import app, flags, logging
+from absl import flags
+from tqdm import tqdm
 
+from vlm_games import command_line
 from vlm_games.data import atomic
 from vlm_games.evaluation.benchmarks import significance
 from vlm_games.evaluation.benchmarks.benchmark import (
@@ -29,7 +31,7 @@ from vlm_games.evaluation.benchmarks.benchmark import (
     require,
 )
 from vlm_games.evaluation.benchmarks.registry import BENCHMARKS
-from vlm_games.evaluation.benchmarks.runner import run
+from vlm_games.evaluation.benchmarks.runner import forecast, run
 
 _BENCHMARK = flags.DEFINE_enum(
     "benchmark", None, list(BENCHMARKS), "What to score on.", required=True
@@ -72,6 +74,7 @@ _DTYPE = flags.DEFINE_enum(
     "dtype", "bfloat16", ["bfloat16", "float32"], "Of params and computation."
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Of the order of options (viva).")
+_DRY_RUN = command_line.define_dry_run()
 
 
 def report(name: str, scores: Scores) -> dict:
@@ -92,29 +95,30 @@ def report(name: str, scores: Scores) -> dict:
 
 def ask(benchmark: Benchmark, files: Files, base: str) -> None:
     """Has a model, as in --base, answer all questions."""
-    from vlm_games.speaker import load_speaker  # only now: it imports JAX
+    from vlm_games.respondent import load_respondent  # only now: it imports JAX
 
     questions = benchmark.questions(files)
     tokens = _TOKENS.value or benchmark.tokens
-    speaker = load_speaker(base, _DTYPE.value, _BATCH.value)
-    records = run(
-        benchmark,
-        questions,
-        lambda part: speaker.say(
-            part, _IMAGES.value, tokens, _INSTRUCTION.value
-        ),
-        _PREDICTIONS.value,
-        _BATCH.value,
-        {
-            "benchmark": _BENCHMARK.value,
-            "model": speaker.digest,
-            "tokens": tokens,
-            "instruction": _INSTRUCTION.value,
-            "dtype": _DTYPE.value,
-            "seed": files.seed,
-        },
-        lambda done, of: print(f"{done} of {of} answered", file=sys.stderr),
-    )
+    respondent = load_respondent(base, _DTYPE.value, _BATCH.value)
+    with tqdm(total=len(questions), desc="answers", file=sys.stderr) as bar:
+        records = run(
+            benchmark,
+            questions,
+            lambda part: respondent.say(
+                part, _IMAGES.value, tokens, _INSTRUCTION.value
+            ),
+            _PREDICTIONS.value,
+            _BATCH.value,
+            {
+                "benchmark": _BENCHMARK.value,
+                "model": respondent.digest,
+                "tokens": tokens,
+                "instruction": _INSTRUCTION.value,
+                "dtype": _DTYPE.value,
+                "seed": files.seed,
+            },
+            lambda done, of: bar.update(done - bar.n),
+        )
     if _SUBMISSION.value:
         _write(_SUBMISSION.value, benchmark.submission(records, files))
 
@@ -144,6 +148,28 @@ def evaluate() -> dict | None:
     return found
 
 
+def tell() -> int:
+    """Prints a dry run; exit status 1 if something is missing."""
+    name = _BENCHMARK.value
+    benchmark = BENCHMARKS[name]
+    files = Files(
+        _PREDICTIONS.value, _ANNOTATIONS.value, _QUESTIONS.value, _SEED.value
+    )
+    if _BASE.value is None:
+        require(files, benchmark.needs, f"Scoring {name}")
+        print(f"{name}: the answers of {_PREDICTIONS.value} would be scored.")
+        return 0
+    require(files, benchmark.asks, f"Asking {name}")
+    told, whole = forecast(
+        benchmark.questions(files),
+        _IMAGES.value,
+        _TOKENS.value or benchmark.tokens,
+        _PREDICTIONS.value,
+    )
+    print(f"{name}: {told}")
+    return 0 if whole else 1
+
+
 def _lacks(benchmark: Benchmark, files: Files) -> bool:
     """Whether a split whose answers nobody published was asked."""
     return not all(getattr(files, flag) for flag in benchmark.needs)
@@ -154,22 +180,19 @@ def _write(path: str, content: str) -> None:
     atomic.write_bytes(path, content.encode())
 
 
-def main(argv) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
-    logging.set_verbosity(logging.WARNING)
-    try:
-        found = evaluate()
-        if found is None:
-            print(f"Answers are in {_PREDICTIONS.value}; they were not scored.")
-            return
-        text = json.dumps(found, indent=2) + "\n"
-        if _OUTPUT.value:
-            _write(_OUTPUT.value, text)
-    except (OSError, ValueError) as error:
-        sys.exit(f"vlm_games: {error}")
+def main() -> int:
+    if _DRY_RUN.value:
+        return tell()
+    found = evaluate()
+    if found is None:
+        print(f"Answers are in {_PREDICTIONS.value}; they were not scored.")
+        return 0
+    text = json.dumps(found, indent=2) + "\n"
+    if _OUTPUT.value:
+        _write(_OUTPUT.value, text)
     print(text, end="")
+    return 0
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

@@ -28,7 +28,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write.")
 _ARM = flags.DEFINE_string("arm", "main", "Arm of the run.")
 _ITERATION = flags.DEFINE_integer("iteration", None, "The last if not given.")
-_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only tell what would be done.")
+_DRY_RUN = command_line.define_dry_run()
 _ADAPTERS = flags.DEFINE_bool(
     "adapters", False, "Only the adapters, in PEFT's format."
 )

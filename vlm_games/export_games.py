@@ -21,6 +21,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "Folder to write; a new one.")
 _ARM = flags.DEFINE_string("arm", "main", "Arm of the run.")
 _ITERATION = flags.DEFINE_integer("iteration", None, "The last if not given.")
 _FORMAT = flags.DEFINE_enum("format", "parquet", [*FORMATS], "What to write.")
+_DRY_RUN = command_line.define_dry_run()
 
 
 def main() -> None:
@@ -31,12 +32,15 @@ def main() -> None:
     iteration = int(folder.name.removeprefix("iter_"))
     pairs = FORMATS[name].pairs
     found = gather(build(config), workdir, arm, iteration, pairs)
-    write(found, name, output)
     counts = ", ".join(
         f"{count} {stream}"
         for stream, count in found.provenance["rows"].items()
     )
-    print(f"{folder}: {counts} as {output}")
+    pictures = found.provenance["pictures"]
+    if not _DRY_RUN.value:
+        write(found, name, output)
+    would = "would be written to" if _DRY_RUN.value else "as"
+    print(f"{folder}: {counts} on {pictures} images {would} {output}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Our models for lmms-eval, which then runs its own tasks on them.
 
     pip install -e '.[lmms]'
-    python -m lmms_eval --model vlm_games --model_args base=DIR_OR_HUB_ID \
+    python -m lmms_eval --model vlm_games --model_args base=DIR_OR_HUB_ID \\
         --tasks pope --batch_size 16
 
 lmms-eval finds this module by the entry point in setup.py.
@@ -11,7 +11,7 @@ import io
 from collections.abc import Mapping, Sequence
 
 from vlm_games.evaluation.benchmarks.benchmark import Question
-from vlm_games.speaker import load_speaker
+from vlm_games.respondent import load_respondent
 
 try:
     from lmms_eval.api.model import lmms
@@ -50,7 +50,7 @@ class VlmGames(lmms):
         del max_batch_size, device
         super().__init__()
         self._batch = int(batch_size)
-        self._speaker = load_speaker(base, dtype, self._batch)
+        self._respondent = load_respondent(base, dtype, self._batch)
 
     def generate_until(self, requests) -> list[str]:
         """Answers in the order of the requests, cut at a task's stop words."""
@@ -64,7 +64,7 @@ class VlmGames(lmms):
                 part = numbers[start : start + self._batch]
                 questions = [self._question(n, requests[n]) for n in part]
                 # The task says itself how it wants to be answered.
-                answers = self._speaker.say(questions, ".", tokens, "")
+                answers = self._respondent.say(questions, ".", tokens, "")
                 for number, answer in zip(part, answers, strict=True):
                     stops = requests[number].args[2].get("until")
                     said[number] = cut(answer, stops)

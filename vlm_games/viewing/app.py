@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import ImmutableMultiDict
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -213,7 +214,7 @@ class Viewer:
             if len(body) > BODY:
                 raise HTTPException(413, "This form is too long.")
         pairs = urllib.parse.parse_qsl(body.decode("utf-8", "replace"))
-        return await run_in_threadpool(act, Form(pairs))
+        return await run_in_threadpool(act, ImmutableMultiDict(pairs))
 
     # Files ------------------------------------------------------------------
 
@@ -311,18 +312,6 @@ class Viewer:
         if max(images) >= total or target >= len(images):
             raise HTTPException(400, f"No set of images: {text!r}.")
         return images, target
-
-
-class Form(dict):
-    """Fields of a form; the first of each name, or all of them."""
-
-    def __init__(self, pairs):
-        super().__init__(reversed(pairs))
-        self._pairs = pairs
-
-    def getlist(self, name: str) -> list[str]:
-        """All values of a name."""
-        return [value for key, value in self._pairs if key == name]
 
 
 def _picture(pixels: np.ndarray) -> Response:

@@ -58,6 +58,40 @@ def run(
     return done
 
 
+def forecast(
+    questions: Sequence[Question],
+    folder: str | os.PathLike,
+    tokens: int,
+    path: str | os.PathLike,
+) -> tuple[str, bool]:
+    """What `run` would ask, without asking or writing.
+
+    Args:
+      folder: where images that are given by name lie.
+      tokens: most of an answer. path: of the predictions.
+
+    Returns:
+      (lines for people, whether all images are there).
+    """
+    images = {x for q in questions for x in q.images}
+    named = sorted(x for x in images if isinstance(x, str))
+    missing = [x for x in named if not (pathlib.Path(folder) / x).is_file()]
+    path = pathlib.Path(path)
+    answered = path.read_bytes().count(b"\n") if path.exists() else 0
+    left = max(len(questions) - answered, 0)
+    lines = [
+        f"{len(questions):,} questions on {len(images):,} images; "
+        f"{answered:,} are answered in {path}.",
+        f"At most {tokens} tokens an answer, {left * tokens:,} in all.",
+    ]
+    if missing:
+        lines.append(
+            f"{len(missing):,} images are not in {folder}, the first "
+            f"{missing[0]}; --images names their folder."
+        )
+    return "\n".join(lines), not missing
+
+
 def _claim(path: pathlib.Path, made_with: Mapping) -> None:
     """Notes what predictions are made with, or checks that it is the same."""
     note = path.with_name(path.name + ".made_with.json")

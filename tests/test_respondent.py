@@ -16,7 +16,7 @@ from vlm_games.evaluation.benchmarks.benchmark import Question
 from vlm_games.evaluation.questions import draw_items
 from vlm_games.games.instructions import chat_instructions
 from vlm_games.games.prompts import Prompts
-from vlm_games.speaker import load_speaker, wording
+from vlm_games.respondent import load_respondent, wording
 from vlm_games.worlds.splits import load_split
 
 IMAGES = 4
@@ -62,10 +62,10 @@ class TestOwn:
     """The shipped bases, in their own few words."""
 
     @pytest.fixture(scope="class")
-    def speaker(self):
-        return load_speaker("scenes_tasks", "float32", 8)
+    def respondent(self):
+        return load_respondent("scenes_tasks", "float32", 8)
 
-    def test_it_answers_about_the_right_image(self, speaker, folder, items):
+    def test_it_answers_about_the_right_image(self, respondent, folder, items):
         questions = [
             Question(i, x.question.text, (f"{x.image}.png",), "yes_no")
             for i, x in enumerate(items)
@@ -73,19 +73,19 @@ class TestOwn:
         ][:16]
         said = []
         for start in (0, 8):
-            said += speaker.say(questions[start : start + 8], folder, 4)
+            said += respondent.say(questions[start : start + 8], folder, 4)
         right = [items[x.key].answer for x in questions]
         assert set(right) == {"yes", "no"}
         matches = [a == b for a, b in zip(said, right, strict=True)]
         assert np.mean(matches) > 0.8
 
-    def test_its_marks_become_letters(self, speaker, folder):
+    def test_its_marks_become_letters(self, respondent, folder):
         options = ("red", "blue", "green", "yellow")
         asked = Question(0, "what color ?", ("0.png",), "choice", options)
-        (said,) = speaker.say([asked], folder, 4)
+        (said,) = respondent.say([asked], folder, 4)
         assert said in "ABCD"
 
-    def test_images_may_be_two_or_none_or_bytes(self, speaker, folder):
+    def test_images_may_be_two_or_none_or_bytes(self, respondent, folder):
         content = (folder / "1.png").read_bytes()
         questions = [
             Question(0, "which ?", ("0.png", "1.png")),
@@ -93,16 +93,18 @@ class TestOwn:
             Question(2, "is there a ring ?", ("1.png",)),
             Question(3, "is there a ring ?"),
         ]
-        said = speaker.say(questions, folder, 4)
+        said = respondent.say(questions, folder, 4)
         assert said[1] == said[2]
         assert len(said) == 4
-        assert len(speaker.say(questions[3:], folder, 4)) == 1
+        assert len(respondent.say(questions[3:], folder, 4)) == 1
 
-    def test_an_image_that_is_missing_or_broken_is_named(self, speaker, folder):
+    def test_an_image_that_is_missing_or_broken_is_named(
+        self, respondent, folder
+    ):
         with pytest.raises(FileNotFoundError, match="no image .*9.png"):
-            speaker.say([Question(0, "what ?", ("9.png",))], folder, 4)
+            respondent.say([Question(0, "what ?", ("9.png",))], folder, 4)
         with pytest.raises(UnreadableImageError, match="in the table"):
-            speaker.say([Question(0, "what ?", (b"no",))], folder, 4)
+            respondent.say([Question(0, "what ?", (b"no",))], folder, 4)
 
     def test_the_entry_point_asks_and_scores(self, folder, items, tmp_path):
         lines = tuple(
@@ -142,9 +144,9 @@ def test_a_public_checkpoint_is_asked_through_its_own_processor(
     there = tmp_path / "llava"
     shutil.copytree(common.FOLDER / "llava", there)
     common.write_weights(there)
-    speaker = load_speaker(str(there), "float32", 2)
+    respondent = load_respondent(str(there), "float32", 2)
     asked = Question(0, "what color ?", ("0.png", "1.png"), "open")
-    (said,) = speaker.say([asked], folder, 6)
+    (said,) = respondent.say([asked], folder, 6)
     images = [
         {"type": "image", "image": str(pathlib.Path(folder) / x)}
         for x in asked.images
@@ -152,5 +154,5 @@ def test_a_public_checkpoint_is_asked_through_its_own_processor(
     text = {"type": "text", "text": "what color ?"}
     talk = [{"role": "user", "content": [*images, text]}]
     model = vlm_games.load_pretrained(there, dtype="float32")
-    # Two, as the speaker fills its batch up: nothing is compiled anew.
+    # Two, as the respondent fills its batch up: nothing is compiled anew.
     assert said == model.generate([talk, talk], 6)[0]

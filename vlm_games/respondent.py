@@ -34,7 +34,7 @@ ENDINGS = {
 }
 
 
-class Speaker(Protocol):
+class Respondent(Protocol):
     """Who answers.
 
     Attributes:
@@ -62,7 +62,7 @@ class Speaker(Protocol):
         """
 
 
-def load_speaker(base: str, dtype: str, batch: int) -> Speaker:
+def load_respondent(base: str, dtype: str, batch: int) -> Respondent:
     """Loads the model of a directory, a hub id or a shipped base.
 
     Args:
@@ -74,11 +74,11 @@ def load_speaker(base: str, dtype: str, batch: int) -> Speaker:
     folder = find_folder(str(find_shipped(base)))
     if (folder / CONFIG).is_file() and not is_public(folder):
         mesh = make_mesh()
-        return OwnSpeaker(load_base(base, dtype, 0, {}, mesh), mesh, batch)
-    return PublicSpeaker(load_pretrained(folder, dtype), batch)
+        return OwnRespondent(load_base(base, dtype, 0, {}, mesh), mesh, batch)
+    return PublicRespondent(load_pretrained(folder, dtype), batch)
 
 
-class OwnSpeaker:
+class OwnRespondent:
     """A model of ours, asked in its own prompts."""
 
     def __init__(self, base: BaseModel, mesh, batch: int):
@@ -88,7 +88,7 @@ class OwnSpeaker:
         self.digest = base.digest
 
     def say(self, questions, folder, tokens, instruction=None):
-        """See `Speaker`."""
+        """See `Respondent`."""
         size = self._base.model.vision.image_size
         pixels: list[np.ndarray] = []
         asked = []
@@ -136,7 +136,7 @@ class OwnSpeaker:
         return text if named is None else LETTERS[named]
 
 
-class PublicSpeaker:
+class PublicRespondent:
     """A public checkpoint, asked in its chat template."""
 
     def __init__(self, model: Pretrained, batch: int):
@@ -147,7 +147,7 @@ class PublicSpeaker:
         self.digest = digest_files(files)
 
     def say(self, questions, folder, tokens, instruction=None):
-        """See `Speaker`."""
+        """See `Respondent`."""
         talks = []
         for question in questions:
             words = wording(question, self._instructions, instruction)
