@@ -106,7 +106,8 @@ def test_a_field_that_a_config_file_lacks_is_named():
             f"{p.stem}"
             for p in sorted(CONFIGS.glob("*.py"))
             if "base" not in p.stem
-            and p.stem not in ("compare", "public", "triangle_sweep", "cross_source")
+            and p.stem
+            not in ("compare", "public", "triangle_sweep", "cross_source")
         ),
         "compare:stic",
         "cross_source:run",
