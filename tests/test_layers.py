@@ -17,6 +17,7 @@ FLOORS = (
         "export_games",
         "view",
         "compare",
+        "cross_source",
         "evaluate",
         "lmms_model",
     ),
