@@ -101,6 +101,10 @@ setuptools.setup(
             "starlette>=1.0",
             "uvicorn>=0.40",
         ],
+        # config.images = "hf:..."; from 4.0 on it runs no code of a dataset.
+        "hf": ["datasets>=4.0"],
+        # config.game.search = "faiss".
+        "faiss": ["faiss-cpu>=1.9"],
         # config.triangle.similarity = "sentences"; brings PyTorch with it.
         "sentences": ["sentence-transformers>=5.0"],
         # lmms-eval runs its own tasks on our models: vlm_games.lmms_model.

@@ -21,10 +21,14 @@ def get_config() -> ml_collections.ConfigDict:
     c.shape = ""
     c.dtype = "float32"  # or bfloat16: of params and computation
     c.image_size = 0  # side of the images in games, pixels; 0: the model's own
-    # A folder of images, or "tfds:<name>:<split>" of a prepared dataset; empty
+    # A folder, a pattern, a manifest (.jsonl, .csv), "tfds:<name>:<split>",
+    # "hf:<name>:<split>" or "docci:<folder>:<split>": see docs/images.md; empty
     # for the rendered target domain.
     c.images = ""
-    c.tfds_dir = "~/tensorflow_datasets"  # where it was prepared
+    c.tfds_dir = "~/tensorflow_datasets"  # where datasets of TFDS were prepared
+    c.image_paths = "inside"  # the manifest's folder; or any: also elsewhere
+    c.image_workers = 0  # threads that decode; 0: one per core, at most 8
+    c.image_cache = ""  # folder that keeps decoded squares; empty: none are
     # No more candidates once so many tokens were said for them in an iteration;
     # 0: as many as the method's own fields say.
     c.generated_tokens = 0
@@ -65,7 +69,16 @@ def get_config() -> ml_collections.ConfigDict:
     c.game.images = 4  # N
     c.game.games = 640  # in an iteration
     c.game.shard = 320  # games stored at a time
-    c.game.sets = "random"  # how the images of a game are drawn
+    # How the images of a game are drawn; or similar, clusters, frames, task.
+    c.game.sets = "random"
+    # A file of image sets: read if it is there, else written; empty for none.
+    c.game.set_file = ""
+    # Of similar ones: whose tower tells, a CLIP's or SigLIP's directory or hub
+    # id; empty for the base's own.
+    c.game.embedder = ""
+    c.game.near_duplicate = 0.995  # a larger cosine is too similar
+    c.game.pool = 0  # neighbours drawn among; 0: three for each wanted
+    c.game.search = "exact"  # or faiss, for millions of images: may miss some
     c.game.filter = "views"  # see games.filters.FILTERS
     c.game.judges = 1  # independent views that judge the answers
     c.game.judge_view = 0.7  # strength of their augmentation

@@ -106,9 +106,11 @@ def test_a_field_that_a_config_file_lacks_is_named():
             f"{p.stem}"
             for p in sorted(CONFIGS.glob("*.py"))
             if "base" not in p.stem
-            and p.stem not in ("compare", "public", "triangle_sweep")
+            and p.stem
+            not in ("compare", "public", "triangle_sweep", "cross_source")
         ),
         "compare:stic",
+        "cross_source:run",
     ],
 )
 def test_every_config_of_ours_has_the_default_fields(path):
@@ -127,6 +129,7 @@ def ask(*command: str) -> subprocess.CompletedProcess:
     [
         "-m vlm_games.main",
         "-m vlm_games.compare",
+        "-m vlm_games.cross_source",
         "-m vlm_games.evaluate",
         "-m vlm_games.export",
         "-m vlm_games.export_games",

@@ -180,7 +180,7 @@ def test_in_the_new_game_all_questions_are_of_one_topic(added, monkeypatch):
     method = object.__new__(module.Topics)
     method.bench = bench()
     specs = [GameSpec(number, (0, 1), 0) for number in range(4, 9)]
-    prepared = Prepared(None, None, (), None, ())
+    prepared = Prepared(None, None, (), None, (), None)
     played = method.play_games(None, prepared, specs, (0, 1))
     assert [g.spec for g in played] == specs
     for one in played:

@@ -249,7 +249,7 @@ def test_the_table_has_every_row(scenes):
         "embeddings",
         "params of 2: base, latest",
         "params of 3: base, latest, new",
-        "image tokens, to play on: 3000 x 4, views: 2",
+        "image tokens, to play on: 2560 x 4, views: 2",
         "Guesser's cache: 64 x",
         "Describer's cache: 64 x",
         "games being admitted: a copy",

@@ -3,14 +3,7 @@
 import numpy as np
 import pytest
 
-from vlm_games.games import image_sets
-from vlm_games.games.image_sets import (
-    KINDS,
-    draw_set,
-    draw_sets,
-    exact_duplicates,
-    nearest_images,
-)
+from vlm_games.games.image_sets import KINDS, draw_set, draw_sets
 
 TOTAL = 60
 
@@ -27,6 +20,7 @@ def options(kind: str, **changes) -> dict:
     request = dict(kind=kind, size=4, seed=3, iteration=1, total=TOTAL)
     request |= dict(embeddings=circle(), near_duplicate=1.0)
     request |= dict(clusters=np.arange(TOTAL) % 5, frames=np.arange(TOTAL) // 9)
+    request |= dict(tasks=np.arange(TOTAL) % 3)
     return request | changes
 
 
@@ -129,7 +123,7 @@ def test_random_takes_each_copy_as_target_equally_often():
     assert ((counts - 100) ** 2 / 100).sum() < 98.3
 
 
-@pytest.mark.parametrize("kind", ["similar", "clusters", "frames"])
+@pytest.mark.parametrize("kind", [k for k in KINDS if k != "random"])
 def test_no_kind_shows_two_copies_of_an_image(kind):
     groups = np.arange(TOTAL) // 2
     groups[:36] = np.arange(36)
@@ -173,38 +167,6 @@ def test_similar_leaves_copies_out_by_default():
         assert twin not in drawn.images
 
 
-def test_nearest_images_agree_with_brute_force_whatever_the_blocks(
-    monkeypatch,
-):
-    rng = np.random.default_rng(2)
-    embeddings = rng.normal(size=(101, 6)).astype(np.float32)
-    embeddings *= rng.uniform(0.1, 10, (101, 1)).astype(np.float32)
-    expected = [brute_force(i, embeddings, 7, 0.9) for i in range(101)]
-    for block in (2048, 101, 100, 13, 1):
-        monkeypatch.setattr(image_sets, "_BLOCK", block)
-        found = nearest_images(
-            np.arange(101), embeddings, 7, near_duplicate=0.9
-        )
-        assert found.tolist() == expected
-
-
-def test_nearest_images_break_ties_by_the_lower_index(monkeypatch):
-    # Opposite, then across on either side: cosines -1, 0, 0, 0, 0.
-    cross = np.array([[1, 0], [-1, 0], [0, 1], [0, -1], [0, 2], [0, -2]])
-    for block in (2048, 4, 1):
-        monkeypatch.setattr(image_sets, "_BLOCK", block)
-        found = nearest_images(np.array([0]), cross, 6)
-        assert found.tolist() == [[2, 3, 4, 5, 1, -1]]
-
-
-def test_copies_of_a_neighbour_do_not_fill_the_pool():
-    angle = np.deg2rad([0, *[10] * 20, 20, 30])
-    embeddings = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    groups = np.array([0, *[1] * 20, 2, 3])
-    found = nearest_images(np.array([0]), embeddings, 3, groups=groups)
-    assert found.tolist() == [[1, 21, 22]]
-
-
 def test_a_cluster_set_stays_in_one_cluster_and_all_are_played():
     labels = np.arange(TOTAL) % 5
     sets = draw_sets(count=200, **options("clusters", clusters=labels))
@@ -243,11 +205,18 @@ def test_short_episodes_are_skipped_and_an_interrupted_one_is_not_joined():
         assert sorted(drawn.images) == [6, 7, 8, 9]
 
 
-def test_exact_duplicates_number_contents_as_they_first_occur():
-    assert exact_duplicates(["b", "a", "b", "c", "a"]).tolist() == [
-        *(0, 1, 0, 2, 1)
-    ]
-    assert exact_duplicates([]).shape == (0,)
+def test_frames_follow_each_other_by_their_steps():
+    """Two episodes, their frames shuffled: 0 5 1 6 2 7 ... backwards."""
+    episodes, steps = np.arange(TOTAL) % 2, -np.arange(TOTAL)
+    request = options("frames", frames=episodes, steps=steps)
+    for drawn in draw_sets(count=100, **request):
+        assert np.diff(np.sort(drawn.images)).tolist() == [2, 2, 2]
+
+
+def test_a_task_set_has_images_of_one_task_and_of_several_episodes():
+    sets = draw_sets(count=100, **options("task"))
+    assert all(len({i % 3 for i in s.images}) == 1 for s in sets)
+    assert any(len({i // 9 for i in s.images}) > 1 for s in sets)
 
 
 def test_no_games_are_no_sets():
@@ -288,7 +257,7 @@ def test_an_unknown_kind_names_the_nearest_one(typed, meant):
         ),
         ("clusters", {"clusters": None}, "needs clusters"),
         ("clusters", {"clusters": np.arange(TOTAL) // 3}, "largest has 3"),
-        ("clusters", {"clusters": np.full(TOTAL, -1)}, "none of 0 clusters"),
+        ("clusters", {"clusters": np.full(TOTAL, -1)}, "none of 0 groups"),
         ("clusters", {"clusters": np.zeros(TOTAL)}, "must be an int"),
         ("frames", {"frames": None}, "needs frames"),
         ("frames", {"frames": np.arange(TOTAL) // 3}, "no episode has 4"),

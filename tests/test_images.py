@@ -1,42 +1,22 @@
-"""Image sources: formats, broken files, links, order, memory."""
+"""Image sources: broken files, links, patterns, order, memory, copies."""
 
 import io
 import os
 import pathlib
 import struct
-import warnings
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image
+from test_decode import flat, gradient
 
-from vlm_games.data import decode, images
-from vlm_games.data.images import FolderSource, RenderedSource, scan
+from vlm_games.data import decode
+from vlm_games.data.file_source import open_folder
+from vlm_games.data.images import RenderedSource, number
+from vlm_games.data.scan import scan
 
 PHOTOGRAPHS = pathlib.Path(__file__).parents[2] / "shared" / "images"
-
-
-def gradient(width: int = 48, height: int = 32) -> Image.Image:
-    """RGB picture without any symmetry, smooth enough for lossy formats."""
-    y, x = np.mgrid[:height, :width]
-    red, green = 255 * x / width, 255 * y / height
-    rgb = np.stack([red, green, 0.5 * red + 0.2 * green], axis=-1)
-    return Image.fromarray(rgb.astype(np.uint8))
-
-
-def expected(image: Image.Image, size: int) -> np.ndarray:
-    """What a source should give, by Pillow's own cropping function."""
-    rgb = ImageOps.fit(image.convert("RGB"), (size, size), Image.BICUBIC)
-    return np.asarray(rgb).astype(int)
-
-
-def flat(mode: str, colour) -> Image.Image:
-    return Image.new(mode, (20, 20), colour)
-
-
-def middle(path: pathlib.Path, size: int = 8) -> list[int]:
-    return decode.decode_square(path, size)[size // 2, size // 2].tolist()
 
 
 def png(width: int, height: int) -> bytes:
@@ -68,169 +48,8 @@ def reasons(folder: pathlib.Path) -> dict[str, str]:
     """Relative path -> reason, of everything a scan skipped."""
     return {
         os.path.relpath(skip.path, folder): skip.reason
-        for skip in scan(folder, 8).skipped
+        for skip in open_folder(folder, 8).skipped
     }
-
-
-# Formats and modes -----------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("extension", "options", "tolerance"),
-    [
-        ("png", {}, 2),
-        ("bmp", {}, 2),
-        ("tiff", {}, 2),
-        ("tiff", {"compression": "tiff_lzw"}, 2),
-        ("ppm", {}, 2),
-        ("webp", {"lossless": True}, 2),
-        ("jpg", {"quality": 95}, 12),
-        ("jpg", {"quality": 95, "progressive": True}, 12),
-        ("gif", {}, 30),  # 256 colours
-    ],
-)
-def test_format_gives_the_centred_square(
-    tmp_path, extension, options, tolerance
-):
-    path = tmp_path / f"a.{extension}"
-    gradient().save(path, **options)
-    square = decode.decode_square(path, 16)
-    assert square.shape == (16, 16, 3) and square.dtype == np.uint8
-    assert abs(square - expected(gradient(), 16)).max() <= tolerance
-
-
-@pytest.mark.parametrize("shape", [(300, 20), (20, 300), (1, 90), (90, 1)])
-def test_aspect_is_kept_and_the_middle_shown(tmp_path, shape):
-    """The middle third of the long side is white, the rest black."""
-    width, height = shape
-    pixels = np.zeros((height, width), np.uint8)
-    long = max(shape)
-    third = slice(long // 3, 2 * long // 3)
-    pixels[(third, ...) if height > width else (..., third)] = 255
-    Image.fromarray(pixels).save(tmp_path / "a.png")
-    assert decode.decode_square(tmp_path / "a.png", 8).min() == 255
-
-
-def test_grey_becomes_rgb(tmp_path):
-    flat("L", 90).save(tmp_path / "a.png")
-    assert middle(tmp_path / "a.png") == [90, 90, 90]
-
-
-def test_black_and_white_becomes_rgb(tmp_path):
-    flat("1", 1).save(tmp_path / "a.png")
-    assert middle(tmp_path / "a.png") == [255, 255, 255]
-
-
-def test_palette_gives_its_colours(tmp_path):
-    flat("RGB", (200, 10, 60)).quantize(4).save(tmp_path / "a.png")
-    with Image.open(tmp_path / "a.png") as saved:
-        assert saved.mode == "P"
-    assert middle(tmp_path / "a.png") == [200, 10, 60]
-
-
-def test_transparent_palette_lies_on_white(tmp_path):
-    image = flat("P", 0)
-    image.putpalette([255, 0, 0] * 256)
-    image.save(tmp_path / "a.gif", transparency=0)
-    assert middle(tmp_path / "a.gif") == [255, 255, 255]
-
-
-@pytest.mark.parametrize("extension", ["png", "webp", "tiff"])
-def test_alpha_lies_on_white(tmp_path, extension):
-    path = tmp_path / f"a.{extension}"
-    options = {"lossless": True} if extension == "webp" else {}
-    flat("RGBA", (255, 0, 0, 51)).save(path, **options)  # a fifth of red
-    assert middle(path) == [255, 204, 204]
-
-
-def test_hidden_colour_does_not_bleed_from_transparent_pixels(tmp_path):
-    """Green under alpha 0 beside opaque red: no mix may turn greenish."""
-    pixels = np.zeros((40, 40, 4), np.uint8)
-    pixels[:, ::2] = (255, 0, 0, 255)
-    pixels[:, 1::2] = (0, 255, 0, 0)
-    Image.fromarray(pixels).save(tmp_path / "a.png")
-    red, green, blue = middle(tmp_path / "a.png")
-    assert red == 255 and abs(green - blue) <= 2
-
-
-def test_grey_with_alpha_lies_on_white(tmp_path):
-    flat("LA", (0, 51)).save(tmp_path / "a.png")
-    assert middle(tmp_path / "a.png") == [204, 204, 204]
-
-
-@pytest.mark.parametrize("extension", ["jpg", "tiff"])
-def test_cmyk_becomes_rgb(tmp_path, extension):
-    path = tmp_path / f"a.{extension}"
-    flat("CMYK", (0, 255, 255, 0)).save(path)  # magenta + yellow = red
-    red, green, blue = middle(path)
-    assert red > 240 and green < 15 and blue < 15
-
-
-@pytest.mark.parametrize("extension", ["png", "tiff", "pgm"])
-def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path, extension):
-    path = tmp_path / f"a.{extension}"
-    Image.fromarray(np.full((20, 20), 128 * 257, np.uint16)).save(path)
-    assert middle(path) == [128, 128, 128]
-
-
-def test_big_endian_sixteen_bit_grey_is_scaled(tmp_path):
-    grey = np.full((20, 20), 128 * 257, np.uint16).astype(">u2")
-    image = Image.frombytes("I;16B", (20, 20), grey.tobytes())
-    image.save(tmp_path / "a.tiff")
-    assert middle(tmp_path / "a.tiff") == [128, 128, 128]
-
-
-def test_float_pixels_are_refused_with_advice(tmp_path):
-    Image.fromarray(np.ones((9, 9), np.float32)).save(tmp_path / "a.tiff")
-    with pytest.raises(decode.UnreadableImageError, match="8 or 16 bits"):
-        decode.decode_square(tmp_path / "a.tiff", 8)
-
-
-@pytest.mark.parametrize("extension", ["gif", "webp", "png"])
-def test_animation_gives_its_first_frame(tmp_path, extension):
-    path = tmp_path / f"a.{extension}"
-    frames = [flat("RGB", c) for c in ((255, 0, 0), (0, 0, 255))]
-    options = {"lossless": True} if extension == "webp" else {}
-    frames[0].save(path, save_all=True, append_images=frames[1:], **options)
-    assert middle(path) == [255, 0, 0]
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("extension", ["jpg", "png", "tiff", "webp"])
-def test_exif_orientation_is_applied(tmp_path, extension, orientation):
-    path = tmp_path / f"a.{extension}"
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    options = {"quality": 95} if extension in ("jpg", "webp") else {}
-    gradient().save(path, exif=exif, **options)
-    upright = expected(ImageOps.exif_transpose(Image.open(path)), 16)
-    assert abs(decode.decode_square(path, 16) - upright).max() <= 4
-    if orientation != 1:  # and that is not what it would be without turning
-        assert abs(expected(gradient(), 16) - upright).max() > 60
-
-
-def test_damaged_exif_does_not_lose_the_picture(tmp_path):
-    path = tmp_path / "a.jpg"
-    flat("RGB", (9, 99, 9)).save(path, exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        assert abs(np.subtract(middle(path), (9, 99, 9))).max() <= 2
-
-
-def test_large_jpeg_is_decoded_at_a_fraction(tmp_path, monkeypatch):
-    """Draft mode: 2000 x 1000 for a square of 32 is read at an eighth."""
-    path = tmp_path / "a.jpg"
-    gradient(2000, 1000).save(path, quality=95)
-    seen = []
-    compose = decode._compose
-    monkeypatch.setattr(
-        decode,
-        "_compose",
-        lambda image, size: seen.append(image.size) or compose(image, size),
-    )
-    square = decode.decode_square(path, 32)
-    assert seen == [(250, 125)]
-    assert abs(square - expected(gradient(2000, 1000), 32)).max() <= 12
 
 
 # What is not readable --------------------------------------------------------
@@ -246,7 +65,7 @@ def test_truncated_file_is_skipped_with_its_path(folder, extension):
     Image.fromarray(noise).save(whole, format=name)
     path = folder / f"cut.{extension}"
     path.write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
-    found = scan(folder, 8)
+    found = open_folder(folder, 8)
     assert found.names == ("a.png",)
     assert [skip.path for skip in found.skipped] == [str(path)]
     assert found.skipped[0].reason
@@ -255,7 +74,7 @@ def test_truncated_file_is_skipped_with_its_path(folder, extension):
 @pytest.mark.parametrize("name", ["b.jpg", "b", "b.txt"])
 def test_content_counts_and_not_the_extension(folder, name):
     gradient().save(folder / name, format="webp", lossless=True)
-    assert scan(folder, 8).names == ("a.png", name)
+    assert open_folder(folder, 8).names == ("a.png", name)
 
 
 def test_text_named_jpg_is_not_an_image(folder):
@@ -311,8 +130,8 @@ def test_subfolders_are_read_in_a_fixed_order(folder):
     for name in ("z/y/1.png", "z/0.png", "B.png", "10.png", "9.png"):
         gradient().save(folder / name)
     names = ("10.png", "9.png", "B.png", "a.png", "z/0.png", "z/y/1.png")
-    assert FolderSource(folder, 8, workers=1).names == names
-    assert FolderSource(folder, 8, workers=4).names == names
+    assert open_folder(folder, 8, workers=1).names == names
+    assert open_folder(folder, 8, workers=4).names == names
 
 
 def test_indices_pass_over_unreadable_files(folder):
@@ -320,7 +139,7 @@ def test_indices_pass_over_unreadable_files(folder):
     (folder / "0.png").write_text("no image")
     flat("RGB", (1, 2, 3)).save(folder / "b.png")
     for limit in (0, 2**20):
-        source = FolderSource(folder, 8, memory_limit=limit)
+        source = open_folder(folder, 8, memory_limit=limit)
         assert source.names == ("a.png", "b.png") and len(source) == 2
         assert source[1][4, 4].tolist() == [1, 2, 3]
 
@@ -344,7 +163,7 @@ def test_link_to_a_sibling_folder_with_the_same_prefix_leaves(folder):
 
 def test_link_to_a_file_read_already_gives_no_twin(folder):
     (folder / "0.png").symlink_to("a.png")
-    assert scan(folder, 8).names == ("a.png",)
+    assert open_folder(folder, 8).names == ("a.png",)
     assert "a.png" in reasons(folder)["0.png"]
 
 
@@ -352,7 +171,7 @@ def test_link_in_a_circle_and_broken_link_are_skipped(folder):
     (folder / "sub").mkdir()
     (folder / "sub" / "round").symlink_to("..")
     (folder / "gone.png").symlink_to("nowhere.png")
-    assert scan(folder, 8).names == ("a.png",)
+    assert open_folder(folder, 8).names == ("a.png",)
     assert "broken link" in reasons(folder)["gone.png"]
     assert "link to a folder" in reasons(folder)["sub/round"]
 
@@ -360,38 +179,33 @@ def test_link_in_a_circle_and_broken_link_are_skipped(folder):
 def test_folder_that_is_itself_a_link_is_read(folder):
     link = folder.parent / "link"
     link.symlink_to(folder)
-    assert scan(link, 8).names == ("a.png",)
+    assert open_folder(link, 8).names == ("a.png",)
 
 
 def test_hidden_entries_are_skipped_and_named(folder):
     gradient().save(folder / "._a.png")
     (folder / ".cache").mkdir()
     gradient().save(folder / ".cache" / "b.png")
-    assert scan(folder, 8).names == ("a.png",)
+    assert open_folder(folder, 8).names == ("a.png",)
     assert set(reasons(folder)) == {"._a.png", ".cache"}
 
 
 def test_missing_folder_says_what_was_looked_for(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no/such.*does not exist"):
-        FolderSource(tmp_path / "no" / "such", 8)
+        open_folder(tmp_path / "no" / "such", 8)
 
 
 def test_file_instead_of_folder_says_so(folder):
     with pytest.raises(NotADirectoryError, match="is a file"):
-        FolderSource(folder / "a.png", 8)
-
-
-def test_bucket_path_says_how_to_read_it():
-    with pytest.raises(ValueError, match="gcsfuse"):
-        FolderSource("gs://bucket/images", 8)
+        open_folder(folder / "a.png", 8)
 
 
 def test_folder_without_images_says_what_it_found(tmp_path):
     with pytest.raises(ValueError, match="holds no readable image.*found 0"):
-        FolderSource(tmp_path, 8)
+        open_folder(tmp_path, 8)
     (tmp_path / "labels.json").write_text("{}")
     with pytest.raises(ValueError, match=r"(?s)JPEG.*labels\.json: not an"):
-        FolderSource(tmp_path, 8)
+        open_folder(tmp_path, 8)
 
 
 # Memory, access, digest ------------------------------------------------------
@@ -400,16 +214,17 @@ def test_folder_without_images_says_what_it_found(tmp_path):
 def test_memory_limit_changes_no_pixel(folder):
     for i in range(5):
         gradient(40 + 7 * i, 33).save(folder / f"{i}.jpg")
-    kept = FolderSource(folder, 8, memory_limit=2**20)
-    anew = FolderSource(folder, 8, memory_limit=0)
+    kept = open_folder(folder, 8, memory_limit=2**20)
+    anew = open_folder(folder, 8, memory_limit=0)
     for i in range(len(kept)):
         np.testing.assert_array_equal(kept[i], anew[i])
 
 
 def test_kept_images_stay_within_the_limit(folder):
     gradient().save(folder / "b.png")
-    assert scan(folder, 8, memory_limit=2 * 8 * 8 * 3).images is not None
-    assert scan(folder, 8, memory_limit=2 * 8 * 8 * 3 - 1).images is None
+    paths = [str(folder / name) for name in ("a.png", "b.png")]
+    assert scan(paths, 8, memory_limit=2 * 8 * 8 * 3).images is not None
+    assert scan(paths, 8, memory_limit=2 * 8 * 8 * 3 - 1).images is None
 
 
 def test_each_file_is_decoded_once_when_images_are_kept(folder, monkeypatch):
@@ -420,13 +235,13 @@ def test_each_file_is_decoded_once_when_images_are_kept(folder, monkeypatch):
         "decode_square",
         lambda path, size: calls.append(path) or original(path, size),
     )
-    source = FolderSource(folder, 8)
+    source = open_folder(folder, 8)
     assert source[0].shape == (8, 8, 3) and len(calls) == 1
 
 
 @pytest.mark.parametrize("limit", [0, 2**20])
 def test_source_is_a_sequence_of_read_only_arrays(folder, limit):
-    source = FolderSource(folder, 8, memory_limit=limit)
+    source = open_folder(folder, 8, memory_limit=limit)
     assert len(list(source)) == 1  # ends with IndexError, as sequences do
     np.testing.assert_array_equal(source[np.int64(0)], source[-1])
     with pytest.raises(ValueError, match="read-only"):
@@ -434,31 +249,107 @@ def test_source_is_a_sequence_of_read_only_arrays(folder, limit):
 
 
 def test_file_spoilt_after_the_scan_is_named(folder):
-    source = FolderSource(folder, 8, memory_limit=0)
+    source = open_folder(folder, 8, memory_limit=0)
     (folder / "a.png").write_text("gone")
-    with pytest.raises(decode.UnreadableImageError, match=r"a\.png was read"):
+    with pytest.raises(
+        decode.UnreadableImageError, match=r"a\.png looked like"
+    ):
         source[0]
 
 
+def test_a_larger_folder_is_indexed_by_its_headers(folder, monkeypatch):
+    """Pixels are not decoded; what is cut short shows when it is asked for."""
+    whole = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8)
+    Image.fromarray(noise).save(whole, "jpeg")
+    (folder / "cut.jpg").write_bytes(whole.getvalue()[:1500])
+    (folder / "text.jpg").write_text("no image")
+    source = open_folder(folder, 8, memory_limit=0)
+    assert source.names == ("a.png", "cut.jpg")
+    assert [os.path.basename(s.path) for s in source.skipped] == ["text.jpg"]
+    with pytest.raises(decode.UnreadableImageError, match=r"cut\.jpg.*Mend it"):
+        source[1]
+
+
+@pytest.mark.parametrize("limit", [0, 2**20])
+def test_copies_are_known_whether_decoded_or_not(folder, limit):
+    content = (folder / "a.png").read_bytes()
+    (folder / "b.png").write_bytes(content)
+    (folder / "c.png").write_bytes(content)
+    flat("RGB", (1, 2, 3)).save(folder / "aa.png")
+    source = open_folder(folder, 8, memory_limit=limit)
+    assert source.names == ("a.png", "aa.png", "b.png", "c.png")
+    assert source.groups.duplicates.tolist() == [0, 1, 0, 0]
+
+
+def test_files_alike_at_both_ends_are_no_copies(folder):
+    image = gradient(200, 200)
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 256, (200, 200, 3), np.uint8))
+    image.paste(noise, (0, 0))
+    image.save(folder / "b.bmp")
+    image.putpixel((100, 100), (1, 2, 3))
+    image.save(folder / "c.bmp")
+    source = open_folder(folder, 8, memory_limit=0)
+    assert len(set(source.groups.duplicates.tolist())) == 3
+
+
+def test_images_of_one_subfolder_are_a_cluster_and_an_episode(folder):
+    for name in ("x/1.png", "x/2.png", "y/1.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        gradient().save(folder / name)
+    groups = open_folder(folder, 8).groups
+    assert groups.clusters.tolist() == [0, 1, 1, 2]
+    assert groups.episodes.tolist() == [0, 1, 1, 2]
+    assert groups.tasks.tolist() == [-1] * 4
+
+
+def test_numbers_are_given_as_values_first_occur():
+    assert number(["b", "a", None, "b", "c"]).tolist() == [0, 1, -1, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("*.png", ["a.png"]),
+        ("**/*.png", ["a.png", "z/b.png", "z/y/left_1.png"]),
+        ("**/left_?.png", ["z/y/left_1.png"]),
+        ("z/*.png", ["b.png"]),
+        ("[!a]*/*/*_[0-9].png", ["z/y/left_1.png"]),
+    ],
+)
+def test_a_pattern_names_files(folder, pattern, names):
+    (folder / "z" / "y").mkdir(parents=True)
+    for name in ("z/b.png", "z/y/left_1.png", "z/c.jpg"):
+        gradient().save(folder / name)
+    source = open_folder(f"{folder}/{pattern}", 8)
+    assert list(source.names) == names and not source.skipped
+
+
+def test_a_pattern_that_names_nothing_says_where_it_looked(folder):
+    with pytest.raises(ValueError, match=r"no readable image.*subfolders of"):
+        open_folder(f"{folder}/*.webp", 8)
+
+
 def test_digest_survives_moving_and_touching(folder):
-    before = FolderSource(folder, 8).digest()
+    before = open_folder(folder, 8).digest()
     os.utime(folder / "a.png", (1, 1))
     (folder / "notes.txt").write_text("not an image")
     moved = folder.rename(folder.with_name("elsewhere"))
-    assert FolderSource(moved, 8).digest() == before
+    assert open_folder(moved, 8).digest() == before
 
 
 def test_digest_changes_with_what_is_behind_the_indices(folder):
     digests = {
-        FolderSource(folder, 8).digest(),
-        FolderSource(folder, 9).digest(),
+        open_folder(folder, 8).digest(),
+        open_folder(folder, 9).digest(),
     }
     gradient(9, 9).save(folder / "a.png")
-    digests.add(FolderSource(folder, 8).digest())
+    digests.add(open_folder(folder, 8).digest())
     (folder / "a.png").rename(folder / "b.png")
-    digests.add(FolderSource(folder, 8).digest())
+    digests.add(open_folder(folder, 8).digest())
     gradient().save(folder / "c.png")
-    digests.add(FolderSource(folder, 8).digest())
+    digests.add(open_folder(folder, 8).digest())
     assert len(digests) == 5
 
 
@@ -489,6 +380,6 @@ def test_rendered_digest_tells_splits_and_counts_apart():
 @pytest.mark.skipif(not PHOTOGRAPHS.exists(), reason="no photographs here")
 @pytest.mark.parametrize("name", ["ade20k", "clevr", "docci"])
 def test_every_photograph_is_read(name):
-    source = images.FolderSource(PHOTOGRAPHS / name, 64)
+    source = open_folder(PHOTOGRAPHS / name, 64)
     assert len(source) == 51 and not source.skipped
     assert all(image.std() > 5 for image in source)  # none is a flat field

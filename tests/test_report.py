@@ -8,6 +8,7 @@ import pytest
 
 from vlm_games.report import measures, story, summary, svg, tensorboard
 from vlm_games.report.candidates import CandidateView
+from vlm_games.report.contact_sheet import SetView
 from vlm_games.report.html import GameView, render, write_report
 
 HOSTILE = "<script>alert('https://x.test')</script>\"'&"
@@ -286,3 +287,21 @@ def test_measures_that_were_taken_are_shown_beside_the_headline_ones():
     assert "Multiple choice" in page(arms)
     assert "choice" in summary.format_table(arms)
     assert "Multiple choice" not in page()
+
+
+def test_the_contact_sheet_shows_every_set_and_marks_its_target():
+    pictures = [np.full((4, 4, 3), i, np.uint8) for i in range(4)]
+    sets = [
+        SetView(pictures[:2], [HOSTILE, "b"], 1),
+        SetView(pictures[2:], ["c", "d"], 0),
+    ]
+    text = render("t", "{}", {"main": [metrics(0)]}, [], sets=sets)
+    sheet = text[text.index('id="sets"') : text.index('id="run"')]
+    assert sheet.count('class="pictures"') == 2
+    found = re.findall(r'<figure class="(\w*)" title="([^"]*)"', sheet)
+    assert [name for mark, name in found if mark == "target"] == ["b", "c"]
+    assert HOSTILE not in text and len(found) == 4
+
+
+def test_without_sets_there_is_no_contact_sheet():
+    assert 'id="sets"' not in render("t", "{}", {"main": [metrics(0)]}, [])

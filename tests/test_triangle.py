@@ -66,7 +66,9 @@ def settings(**fields) -> ml_collections.ConfigDict:
 
 def make(**fields) -> Triangle:
     """The method on a bench without a model."""
-    config = ml_collections.ConfigDict({"seed": 3, "recipe": {"agree": 0.35}})
+    config = ml_collections.ConfigDict(
+        {"seed": 3, "image_workers": 0, "recipe": {"agree": 0.35}}
+    )
     config.triangle = settings(**fields)
     bench = types.SimpleNamespace(
         config=config,

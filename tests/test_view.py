@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from vlm_games.data.png import from_png
-from vlm_games.methods.dialog_games import seen
+from vlm_games.methods.views import seen, view_keys
 from vlm_games.viewing.query import Query
 
 uvicorn = pytest.importorskip("uvicorn")
@@ -159,7 +159,8 @@ def test_a_game_is_shown_turn_by_turn(site):
 
 def test_views_are_those_of_the_run(site, run):
     pixels = np.stack([run.images[i] for i in range(len(run.images))])
-    expected = seen(pixels, (0, 1, 2), 0.7)[3]
+    keys = view_keys(0, 1, 2, len(pixels))
+    expected = seen(keys, pixels, 0.7)[3]
     status, _, body = site.ask("/views/1/judge%201/3.png")
     assert status == 200
     np.testing.assert_array_equal(from_png(body), expected)

@@ -7,6 +7,7 @@ import ml_collections
 
 from vlm_games.data.images import RenderedSource
 from vlm_games.data.tokenizer import word_tokenizer
+from vlm_games.games.image_sets import draw_sets
 from vlm_games.games.instructions import Instructions
 from vlm_games.games.prompts import Prompts, prompt_words
 from vlm_games.games.protocol import Exchange, PlayedGame
@@ -22,7 +23,14 @@ IMAGES, GAMES, SHARD = 30, 20, 8
 
 
 def settings(**game) -> ml_collections.ConfigDict:
-    c = ml_collections.ConfigDict({"seed": 3, "generated_tokens": 0})
+    c = ml_collections.ConfigDict(
+        {
+            "seed": 3,
+            "generated_tokens": 0,
+            "encode_images": 16,
+            "image_workers": 1,
+        }
+    )
     c.play = ml_collections.ConfigDict(
         {"guess": "spoken", "style": "any", "turns": 2}
     )
@@ -93,8 +101,22 @@ class ToyScorer:
 
 def make_bench(**game):
     """What a method works with, without a model: a token is a mean colour."""
+    config = settings(**game)
+    images = RenderedSource("target/validation", IMAGES, 16)
+
+    def draw(iteration: int, first: int, count: int):
+        return draw_sets(
+            kind="random",
+            first=first,
+            count=count,
+            size=4,
+            seed=config.seed,
+            iteration=iteration,
+            total=IMAGES,
+        )
+
     return types.SimpleNamespace(
-        config=settings(**game),
+        config=config,
         model=types.SimpleNamespace(
             vision=types.SimpleNamespace(image_size=16), tokens_per_image=1
         ),
@@ -110,7 +132,8 @@ def make_bench(**game):
         ),
         scorer=ToyScorer(),
         table=ToyTable(),
-        images=RenderedSource("target/validation", IMAGES, 16),
+        images=images,
+        draw_sets=draw,
         truth=lambda image, question, answer: image % 2 == 0,
         stratum=stratum,
     )

@@ -23,10 +23,12 @@ from vlm_games.methods.triangle_choose import check_settings
 CHOICES = {
     "method": tuple(METHODS),
     "dtype": ("float32", "bfloat16"),
+    "image_paths": ("inside", "any"),
     "play.style": tuple(STYLES),
     "play.guess": ("spoken", "likelihood"),
     "game.filter": tuple(FILTERS),
     "game.sets": KINDS,
+    "game.search": ("exact", "faiss"),
     "train.start": ("last", "base"),
     "train.replay_answers": ("own", "labels"),
     "triangle.similarity": tuple(SIMILARITIES),

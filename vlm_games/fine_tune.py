@@ -19,6 +19,7 @@ from absl import logging
 from vlm_games import hosts
 from vlm_games.data import atomic
 from vlm_games.data.examples import Example
+from vlm_games.data.fetch import fetch
 from vlm_games.methods.method import Examples, Stage, fold
 from vlm_games.models.mesh import place, place_batch, shards_here, shards_of
 from vlm_games.trainer import Recipe, Trainer, make_streams
@@ -149,7 +150,8 @@ def run_steps(
         tokens += feed.count_tokens(batches)
         if number < start:
             continue
-        pixels = feed.read_pixels(streams, batches)
+        workers = run.config.image_workers
+        pixels = feed.read_pixels(streams, batches, workers)
         fed = place_batch(bench.mesh, (batches, pixels))
         if metrics is None:
             compile_together(course, recipe, state, frozen, *fed, key)
@@ -210,7 +212,7 @@ def with_reference(
         where = {image: place for place, image in enumerate(used)}
         tokens = None  # of text alone
         if used:
-            pixels = np.stack([images[i] for i in used])
+            pixels = fetch(images, used, run.config.image_workers)
             tokens = bench.engine.encode(params, pixels)
         moved = [
             dataclasses.replace(e, images=tuple(where[i] for i in e.images))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from vlm_games.methods.method import MAIN
 from vlm_games.methods.registry import METHODS
 from vlm_games.report.candidates import CandidateView
+from vlm_games.report.contact_sheet import SetView
 from vlm_games.report.gallery import GameView
 from vlm_games.report.html import write_report
 from vlm_games.report.summary import format_table, summary_rows, write_summary
@@ -13,6 +14,7 @@ from vlm_games.report.tensorboard import write_scalars
 from vlm_games.workbench import Run
 
 SHOWN = 8  # candidates of each outcome in the report
+SETS = 24  # image sets on its contact sheet
 
 
 def finish(run: Run, results: dict[str, list[dict]], seconds: float) -> str:
@@ -31,6 +33,7 @@ def finish(run: Run, results: dict[str, list[dict]], seconds: float) -> str:
         arms=results,
         shown=gallery(run),
         skipped=run.setup.skipped,
+        sets=first_sets(run),
     )
     lines = [format_table(results), ""]
     if run.setup.skipped:
@@ -56,3 +59,19 @@ def gallery(run: Run) -> Sequence[GameView | CandidateView]:
     method = METHODS[run.config.method](run.bench)
     records = run.workdir.candidates(MAIN, last, method.record)
     return method.show(records, last, SHOWN)
+
+
+def first_sets(run: Run) -> list[SetView]:
+    """Image sets of the first games, where games are played."""
+    config, images = run.config, run.bench.images
+    if config.method != "dialog_games" or not config.iterations:
+        return []
+    drawn = run.bench.draw_sets(1, 0, min(SETS, config.game.games))
+    return [
+        SetView(
+            [images[i] for i in one.images],
+            [images.names[i] for i in one.images],
+            one.target,
+        )
+        for one in drawn
+    ]

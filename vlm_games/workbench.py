@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 import jax
 import ml_collections
-import numpy as np
 from ml_collections import ConfigDict
 
 from vlm_games import choices, hosts
-from vlm_games.base_model import find_model, load_base
-from vlm_games.data.images import FolderSource, ImageSource, RenderedSource
-from vlm_games.data.tfds_source import TfdsSource
+from vlm_games.base_model import BaseModel, find_model, load_base
+from vlm_games.data.held_out import split
+from vlm_games.data.images import ImageSource, RenderedSource, Subset
+from vlm_games.data.opening import open_source
 from vlm_games.data.workdir import Workdir
 from vlm_games.evaluation.measure import HeldOut, hold_out
 from vlm_games.games.play import Table
@@ -24,31 +24,11 @@ from vlm_games.models.mesh import abstract, make_mesh, place, play_mesh
 from vlm_games.preemption import Notice
 from vlm_games.sampling.engine import Engine
 from vlm_games.sampling.scoring import Scorer
+from vlm_games.set_maker import SetMaker
 from vlm_games.training import checkpoint
 from vlm_games.worlds import questions as world
 
 Progress = Callable[[str, int, int], None]  # (what, done, of)
-
-
-@dataclasses.dataclass(frozen=True)
-class Subset:
-    """Some images of a source, renumbered; see `ImageSource`."""
-
-    source: ImageSource
-    indices: tuple[int, ...]
-
-    @property
-    def names(self):
-        return [self.source.names[i] for i in self.indices]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self.source[self.indices[index]]
-
-    def digest(self) -> str:
-        return f"{self.source.digest()}:{len(self.indices)}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,6 +164,7 @@ def build(config) -> Setup:
     engine = Engine(
         model, playing, max(config.encode_images // hosts.count(), 1)
     )
+    maker = _set_maker(config, play, engine, base)
     bench = Workbench(
         config=config,
         model=model,
@@ -201,6 +182,7 @@ def build(config) -> Setup:
             config.game.images,
         ),
         images=play,
+        draw_sets=maker.draw,
         truth=functools.partial(truth, play),
         faithful=functools.partial(faithful, play),
         stratum=stratum,
@@ -235,6 +217,14 @@ def settings_here(play) -> GameSettings:
     return dataclasses.replace(settings, slots=slots)
 
 
+def _set_maker(config, images, engine, base: BaseModel) -> SetMaker:
+    """Draws the sets of games; what cannot be drawn is told before all else."""
+    maker = SetMaker(config, images, engine, base.params, base.digest)
+    if config.method == "dialog_games" and config.iterations:
+        maker.draw(1, 0, 1)
+    return maker
+
+
 def open_images(config) -> ImageSource:
     """The images that a run plays on, at its model's size; loads no weights.
 
@@ -250,7 +240,7 @@ def _images(config, size: int):
     if not config.images:
         play = RenderedSource("target/play", config.play_images, size)
         return play, None, []
-    source, skipped = _open(config, size)
+    source, skipped = open_source(config, size)
     n = config.game.images
     if len(source) < 2 * n:
         raise ValueError(
@@ -259,24 +249,9 @@ def _images(config, size: int):
             "on and as many held out. Give more images, or lower "
             "config.game.images."
         )
-    # Every fifth image is held out, and at least one game's worth.
-    step = min(5, len(source) // n)
-    held = tuple(range(0, len(source), step))
-    others = tuple(i for i in range(len(source)) if i % step)
-    return Subset(source, others), Subset(source, held), skipped
-
-
-def _open(config, size: int) -> tuple[ImageSource, list[str]]:
-    """The source that `config.images` names, and what it had to skip."""
-    kind, _, named = config.images.partition(":")
-    if kind == "tfds":
-        name, _, split = named.partition(":")
-        tfds = TfdsSource(
-            name, split or "train", size, data_dir=config.tfds_dir
-        )
-        return tfds, []
-    folder = FolderSource(config.images, size)
-    return folder, [f"{s.path}: {s.reason}" for s in folder.skipped]
+    others, held = split(source.groups.units, n)
+    subsets = (Subset(source, tuple(x.tolist())) for x in (others, held))
+    return *subsets, skipped
 
 
 def told_truth(situation: str, question: str, answer: str) -> bool | None:

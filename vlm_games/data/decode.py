@@ -1,10 +1,12 @@
 """From one encoded image to a square RGB array, or a reason why not."""
 
 import functools
+import io
 import os
 from typing import BinaryIO
 
 import numpy as np
+from etils import epath
 from PIL import Image
 
 # Formats with a signature of their own. Left out on purpose: EPS, which starts
@@ -69,6 +71,32 @@ def decode_square(file: str | os.PathLike | BinaryIO, size: int) -> np.ndarray:
         raise UnreadableImageError(_reason(error)) from error
     pixels.setflags(write=False)
     return pixels
+
+
+def check_header(file: str | os.PathLike | BinaryIO) -> None:
+    """Reads the header alone: cheap, and blind to what is damaged behind it.
+
+    Raises:
+      UnreadableImageError: not an image, or larger than the limit.
+    """
+    try:
+        with Image.open(file, formats=installed_formats()) as image:
+            _refuse_bomb(image)
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # see `decode_square`
+        raise UnreadableImageError(_reason(error)) from error
+
+
+def decode_file(path: str, size: int) -> np.ndarray:
+    """As `decode_square`, of a local path or a URL that `etils.epath` knows."""
+    if "://" not in path:
+        return decode_square(path, size)
+    try:
+        encoded = epath.Path(path).read_bytes()
+    except OSError as error:
+        raise UnreadableImageError(_reason(error)) from error
+    return decode_square(io.BytesIO(encoded), size)
 
 
 @functools.cache

@@ -1,22 +1,75 @@
-"""Sources of images: a numbered collection of RGB arrays with names."""
+"""What an image source is: a numbered collection of RGB arrays with names."""
 
+import dataclasses
+import functools
 import hashlib
 import operator
-import os
-import pathlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Protocol
 
 import numpy as np
-from absl import logging
 
-from vlm_games.data import decode
-from vlm_games.data import scan as scanning
 from vlm_games.worlds import splits
 
-ScanResult = scanning.ScanResult
-SkippedImage = scanning.SkippedImage
-scan = scanning.scan
+
+def number(values: Sequence[Hashable | None]) -> np.ndarray:
+    """int64 [n]; equal where values are, from 0 as they occur; -1 for None."""
+    numbers: dict[Hashable, int] = {}
+    found = [
+        -1 if value is None else numbers.setdefault(value, len(numbers))
+        for value in values
+    ]
+    return np.array(found, np.int64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Groups:
+    """What is known of n images beside their pixels; no label is among it.
+
+    Attributes:
+      duplicates: int64 [n], equal where two images are known to be the same.
+      clusters, episodes, tasks: int64 [n], equal where two images are of one;
+        -1 where an image is of none.
+      steps: int64 [n], place of a frame among those of its episode.
+      units: int64 [n], equal where two images are held out, or played on,
+        together; see `units_of`.
+    """
+
+    duplicates: np.ndarray
+    clusters: np.ndarray
+    episodes: np.ndarray
+    tasks: np.ndarray
+    steps: np.ndarray
+    units: np.ndarray
+
+    @classmethod
+    def unknown(cls, count: int, **known: np.ndarray) -> "Groups":
+        """Nothing is known of `count` images but what is given."""
+        order, none = np.arange(count), np.full(count, -1)
+        fields = dict(duplicates=order, steps=order, units=order)
+        fields |= dict(clusters=none, episodes=none, tasks=none)
+        return cls(**(fields | known))
+
+    def take(self, indices: Sequence[int]) -> "Groups":
+        """Of some images, in the order given."""
+        at = np.asarray(indices, np.int64)
+        fields = dataclasses.fields(self)
+        return Groups(**{f.name: getattr(self, f.name)[at] for f in fields})
+
+
+def units_of(episodes: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """int64 [n]: of an image its episode, else its cluster, else it alone."""
+    pairs = enumerate(zip(episodes.tolist(), clusters.tolist(), strict=True))
+    return number(
+        [
+            ("episode", episode)
+            if episode >= 0
+            else ("cluster", cluster)
+            if cluster >= 0
+            else ("image", i)
+            for i, (episode, cluster) in pairs
+        ]
+    )
 
 
 class ImageSource(Protocol):
@@ -26,90 +79,56 @@ class ImageSource(Protocol):
     def names(self) -> Sequence[str]:
         """One per image, unique and stable between runs."""
 
+    @property
+    def groups(self) -> Groups:
+        """What is known of the images."""
+
     def __len__(self) -> int:
         """Number of images."""
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """Image `index` as uint8 [H, W, 3], RGB; IndexError past the end."""
+        """Image `index` as uint8 [H, W, 3], RGB; IndexError past the end.
+
+        May be called by several threads at once.
+        """
 
     def digest(self) -> str:
         """Hex string that changes when the images behind the indices do."""
 
 
-class FolderSource:
-    """The readable images under a folder, as squares.
+@dataclasses.dataclass(frozen=True)
+class Subset:
+    """Some images of a source, renumbered; see `ImageSource`."""
 
-    Attributes:
-      names: paths relative to the folder, "/" between parts, sorted.
-      skipped: what else the folder holds, each with path and reason.
-    """
+    source: ImageSource
+    indices: tuple[int, ...]
 
-    def __init__(
-        self,
-        path: str | os.PathLike,
-        size: int,
-        workers: int | None = None,
-        memory_limit: int = 256 * 2**20,
-    ):
-        """Reads every file once (see `scan`, also for what is raised).
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        names = self.source.names
+        return tuple(names[i] for i in self.indices)
 
-        Args:
-          path: local folder, searched with its subfolders.
-          size: side of the squares in pixels.
-          workers: decoding threads; None takes one per core, at most 8.
-          memory_limit: bytes of decoded squares to keep; a folder that needs
-            more is decoded anew at each access, in constant memory.
-        """
-        found = scanning.scan(path, size, workers, memory_limit)
-        self._root = pathlib.Path(path)
-        self._size = size
-        self._images = found.images
-        self._file_sizes = found.file_sizes
-        self.names = found.names
-        self.skipped = found.skipped
-        if found.skipped:
-            logging.warning(
-                "%s: %d images, %d entries skipped, the first being %s: %s",
-                path,
-                len(found.names),
-                len(found.skipped),
-                found.skipped[0].path,
-                found.skipped[0].reason,
-            )
+    @functools.cached_property
+    def groups(self) -> Groups:
+        return self.source.groups.take(self.indices)
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.indices)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """Image `index` as read-only uint8 [size, size, 3], RGB."""
-        if self._images is not None:
-            return self._images[operator.index(index)]
-        path = self._root / self.names[operator.index(index)]
-        try:
-            return decode.decode_square(path, self._size)
-        except decode.UnreadableImageError as error:
-            raise decode.UnreadableImageError(
-                f"{path} was readable when the run began and is not now: "
-                f"{error}. Restore it, or start again without it."
-            ) from error
+        return self.source[self.indices[index]]
 
     def digest(self) -> str:
-        """Of names, file sizes and `size`: a moved or touched folder keeps it.
-
-        A file replaced by another of the very same length is not noticed.
-        """
-        state = hashlib.sha256(f"folder {self._size}\n".encode())
-        for name, length in zip(self.names, self._file_sizes, strict=True):
-            # A zero byte can be in no file name, so entries cannot run on.
-            state.update(os.fsencode(name) + f"\0{length}\n".encode())
-        return state.hexdigest()
+        """Of the source and of which images."""
+        which = np.array(self.indices, np.int64).tobytes()
+        return f"{self.source.digest()}:{hashlib.sha256(which).hexdigest()}"
 
 
 class RenderedSource:
     """A split of the rendered world, whose scenes are known.
 
     Attributes:
-      names: "<split>/<index>".
+      names: "<split>/<index>". groups: equal pictures alone.
       scenes: the scene behind each image, for measuring only.
       images: uint8 [len(self), size, size, 3], RGB, read-only.
     """
@@ -119,6 +138,9 @@ class RenderedSource:
         self.scenes, self.images = splits.load_split(split, count, size=size)
         self.images.setflags(write=False)
         self.names = tuple(f"{split}/{i:05d}" for i in range(len(self.scenes)))
+        self.groups = Groups.unknown(
+            len(self.scenes), duplicates=equal_pixels(self.images)
+        )
 
     def __len__(self) -> int:
         return len(self.names)
@@ -133,3 +155,8 @@ class RenderedSource:
         state.update("\n".join(self.names).encode())
         state.update(np.ascontiguousarray(self.images).data)
         return state.hexdigest()
+
+
+def equal_pixels(images: np.ndarray) -> np.ndarray:
+    """int64 [n] of uint8 [n, H, W, 3]; equal where all pixels are."""
+    return number([hashlib.sha256(x).digest() for x in images])

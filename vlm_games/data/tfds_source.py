@@ -13,6 +13,7 @@ import numpy as np
 from etils import epath
 
 from vlm_games.data import decode
+from vlm_games.data.images import Groups
 
 _HOW_TO_PREPARE = """\
 Prepare it once, where TensorFlow is installed (reading needs none):
@@ -30,6 +31,7 @@ class TfdsSource:
 
     Attributes:
       names: "<dataset>/<version>/<split>/<index>".
+      groups: nothing is known; records are not read before they are asked for.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class TfdsSource:
         self._records = _open_split(builder, name, split, image_key, data_dir)
         prefix = f"{builder.info.full_name}/{split}"
         self.names = tuple(f"{prefix}/{i}" for i in range(len(self._records)))
+        self.groups = Groups.unknown(len(self.names))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -67,7 +70,8 @@ class TfdsSource:
     def __getitem__(self, index: int) -> np.ndarray:
         """Image `index` as read-only uint8 [size, size, 3], RGB."""
         name = self.names[operator.index(index)]
-        encoded = self._records[operator.index(index) % len(self)][self._key]
+        record = self._records[operator.index(index) % len(self)]
+        encoded = _image_file(record, self._key)
         try:
             return decode.decode_square(io.BytesIO(encoded), self._size)
         except decode.UnreadableImageError as error:
@@ -79,18 +83,29 @@ class TfdsSource:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _image_file(record: bytes, key: str) -> bytes:
+    """The encoded image in a record, which is a tf.train.Example."""
+    from tensorflow_datasets.proto import tf_example_generated_pb2
+
+    example = tf_example_generated_pb2.Example.FromString(record)
+    return example.features.feature[key].bytes_list.value[0]
+
+
 def _open_builder(name: str, data_dir: str) -> Any:
     # Imported here: it takes seconds, and only those who use it should wait.
     import tensorflow_datasets as tfds
+    from tensorflow_datasets.core import read_only_builder
 
     advice = _HOW_TO_PREPARE.format(name=name, data_dir=data_dir)
     _refuse_code(epath.Path(data_dir), name)
     try:
-        builder = tfds.builder(name, data_dir=data_dir)
+        # From its files alone: the code of some datasets needs TensorFlow.
+        builder = read_only_builder.builder_from_files(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError as error:
         raise ValueError(
-            f"No dataset {name!r}: TFDS has none of that name, and nothing is "
-            f"prepared under {data_dir}/{name}.\n{advice}"
+            f"Dataset {name!r} is not prepared: nothing of it is under "
+            f"{data_dir}. Its config, if it has several, belongs to the name "
+            f"(coco/2017).\n{advice}"
         ) from error
     if not builder.info.splits:
         raise ValueError(
@@ -173,9 +188,10 @@ def _open_split(
             f"features are: {', '.join(images) or 'none'}."
         )
     try:
-        # Undecoded, so that files are treated as those of a folder are.
+        # As they lie on disk: labels are never decoded, and files are treated
+        # as those of a folder are.
         records = builder.as_data_source(
-            split, decoders={image_key: tfds.decode.SkipDecoding()}
+            split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
         )
     except NotImplementedError as error:
         advice = _HOW_TO_PREPARE.format(name=name, data_dir=data_dir)

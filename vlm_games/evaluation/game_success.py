@@ -33,6 +33,36 @@ def success_rate(played: Sequence[PlayedGame]) -> float:
     return 100.0 * float(np.mean([g.success for g in played]))
 
 
+def play_held_out(
+    table: Table,
+    scorer: Scorer,
+    prompts: Prompts,
+    player: Role,
+    specs: Sequence[GameSpec],
+    seed: int,
+    describer: Role | None = None,
+) -> dict[str, float]:
+    """Plays held-out games and lets the Guesser guess by likelihood, too.
+
+    Args:
+      player: the Guesser. describer: if it is not the same model.
+
+    Returns:
+      percentages, and the number of turns, by the names of metrics.json.
+    """
+    played = list(table.play(player, describer or player, specs, (seed, 0)))
+    found = listen(scorer, prompts, player, played)
+    heard = [decide(g, x) for g, x in zip(played, found, strict=True)]
+    spoken = table.settings.guess == "spoken"
+    return {
+        "game_success": success_rate(played if spoken else heard),
+        "game_success_likelihood": success_rate(heard),
+        "game_aborted": 100.0
+        * float(np.mean([g.reason is not None for g in played])),
+        "game_turns": float(np.mean([len(g.exchanges) for g in played])),
+    }
+
+
 def measure_games(
     table: Table,
     scorer: Scorer,
@@ -57,27 +87,17 @@ def measure_games(
       percentages by the names of metrics.json.
     """
 
-    def play(describer: Role, wanted: Sequence[GameSpec]):
-        """Games (decided) and the likelihood guesses of the player."""
-        played = list(table.play(player, describer, wanted, (seed, 0)))
-        found = listen(scorer, prompts, player, played)
-        heard = [decide(g, x) for g, x in zip(played, found, strict=True)]
-        spoken = table.settings.guess == "spoken"
+    def play(describer: Role, wanted: Sequence[GameSpec]) -> dict[str, float]:
+        found = play_held_out(
+            table, scorer, prompts, player, wanted, seed, describer
+        )
         part_done()
-        return (played if spoken else heard), heard
+        return found
 
-    played, heard = play(player, specs)
-    metrics = {
-        "game_success": success_rate(played),
-        "game_success_likelihood": success_rate(heard),
-        "game_aborted": 100.0
-        * float(np.mean([g.reason is not None for g in played])),
-        "game_turns": float(np.mean([len(g.exchanges) for g in played])),
-    }
+    metrics = play(player, specs)
     few = specs[:guard_games]
     if few:
-        blind, _ = play(Role(player.params, blind_tokens), few)
-        cross, _ = play(base, few)
-        metrics["blind_success"] = success_rate(blind)
-        metrics["cross_success"] = success_rate(cross)
+        blind = play(Role(player.params, blind_tokens), few)
+        metrics["blind_success"] = blind["game_success"]
+        metrics["cross_success"] = play(base, few)["game_success"]
     return metrics

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from vlm_games.data.images import ImageSource, RenderedSource
+from vlm_games.data.fetch import fetch
+from vlm_games.data.images import ImageSource, RenderedSource, Subset
 from vlm_games.evaluation.captioned import captioned_accuracy
 from vlm_games.evaluation.choices import Choice, choice_accuracy, draw_choices
 from vlm_games.evaluation.descriptions import describe, description_figures
@@ -62,11 +63,19 @@ def hold_out(
       games: images of the held-out games; target, source: RenderedSource.
       config: `config.eval`.
     """
+    specs = held_out_specs(
+        config.games, images_per_game, len(games), config.seed
+    )
+    # Of a large source only what is played with is ever decoded.
+    used = tuple(sorted({i for spec in specs for i in spec.images}))
+    place = {image: number for number, image in enumerate(used)}
+    specs = [
+        dataclasses.replace(s, images=tuple(place[i] for i in s.images))
+        for s in specs
+    ]
     return HeldOut(
-        games=games,
-        specs=held_out_specs(
-            config.games, images_per_game, len(games), config.seed
-        ),
+        games=Subset(games, used),
+        specs=specs,
         target=target,
         target_items=draw_items(target.scenes, config.seed),
         source=source,
@@ -82,7 +91,7 @@ def hold_out(
 
 def stack(images: ImageSource) -> np.ndarray:
     """All images of a source, uint8 [N, H, W, 3]."""
-    return np.stack([images[i] for i in range(len(images))])
+    return fetch(images, range(len(images)))
 
 
 def measure(

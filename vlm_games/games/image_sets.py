@@ -6,20 +6,15 @@ be made again by itself, in any order, on any machine.
 
 import dataclasses
 import difflib
-from collections.abc import Sequence
 
 import numpy as np
 
-KINDS = ("random", "similar", "clusters", "frames")
+from vlm_games.games.neighbours import nearest_images
+
+KINDS = ("random", "similar", "clusters", "frames", "task")
 
 # Keeps these draws apart from any other made from (seed, iteration, game).
 _STREAM = 0x1A6E5E7
-_BLOCK = 2048  # rows of a matrix product: a tile of cosines takes 32 MiB
-# Cosines are compared in billionths. A matrix product differs in its last bits
-# with the shape of its block, and a game must not.
-_GRID = 10**9
-_INDICES = 2**32  # room for the index of an image below its cosine in a key
-_BARRED = np.iinfo(np.int64).min + 1  # below every key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +43,12 @@ def draw_sets(
     embeddings: np.ndarray | None = None,
     clusters: np.ndarray | None = None,
     frames: np.ndarray | None = None,
+    steps: np.ndarray | None = None,
+    tasks: np.ndarray | None = None,
     duplicates: np.ndarray | None = None,
     near_duplicate: float = 0.995,
     pool: int | None = None,
+    search: str = "exact",
 ) -> list[ImageSet]:
     """The sets of games first, ..., first + count - 1.
 
@@ -60,6 +58,7 @@ def draw_sets(
       kind: "random": distinct images, uniformly. "similar": a target and some
         of its nearest neighbours. "clusters": images of one cluster.
         "frames": `size` images that follow each other in one episode.
+        "task": images of one task, of any of its episodes.
       count: number of games.
       size: images per game, at least 2.
       seed: non-negative; with iteration and game it fixes the set.
@@ -71,13 +70,16 @@ def draw_sets(
         cluster; clusters of fewer than `size` different images are skipped.
       frames: int [n] episodes, for "frames". A negative one is no episode;
         runs of fewer than `size` images of an episode are skipped.
-      duplicates: int [n] groups of equal images (`exact_duplicates`). Two of
+      steps: int [n] places in the episodes. None: images are in their order.
+      tasks: int [n], for "task"; as `clusters`.
+      duplicates: int [n] groups of equal images. Two of
         one group are never in a set, of any kind. None: all images differ.
       near_duplicate: "similar" leaves out of the distractors what has a
         larger cosine than this with the target: nobody could tell them apart
         and the game could not be won.
       pool: "similar" draws the distractors among so many nearest neighbours;
         3 * (size - 1) where None.
+      search: how they are found, see `neighbours.nearest_images`.
 
     Returns:
       `count` image sets. Arguments for other kinds are not looked at.
@@ -105,82 +107,28 @@ def draw_sets(
     elif kind == "similar":
         pool = 3 * (size - 1) if pool is None else pool
         vectors = _vectors(embeddings, total)
-        drawn = _draw_similar(rngs, size, groups, vectors, near_duplicate, pool)
+        drawn = _draw_similar(
+            rngs, size, groups, vectors, near_duplicate, pool, search
+        )
     elif kind == "clusters":
         labels = _labels("clusters", clusters, kind, total)
-        drawn = _draw_clusters(rngs, size, groups, labels)
+        drawn = _draw_clusters(rngs, size, groups, labels, kind)
+    elif kind == "task":
+        labels = _labels("tasks", tasks, kind, total)
+        drawn = _draw_clusters(rngs, size, groups, labels, kind)
     else:
         episodes = _labels("frames", frames, kind, total)
-        drawn = _draw_frames(rngs, size, groups, episodes)
+        order = np.arange(total)
+        if steps is not None:
+            steps = _labels("steps", steps, kind, total)
+            order = np.lexsort((order, steps, episodes))
+        drawn = _draw_frames(rngs, size, groups, episodes, order)
     return [_shuffled(rng, s) for rng, s in zip(rngs, drawn, strict=True)]
 
 
 def draw_set(game: int, **options) -> ImageSet:
     """The set of one game; `options` as of `draw_sets`, no count nor first."""
     return draw_sets(first=game, count=1, **options)[0]
-
-
-def exact_duplicates(digests: Sequence[str]) -> np.ndarray:
-    """Groups of equal images.
-
-    Args:
-      digests: of the content of each of n images.
-
-    Returns:
-      int64 [n]; equal where digests are, numbered from 0 as they first occur.
-    """
-    numbers: dict[str, int] = {}
-    groups = [numbers.setdefault(digest, len(numbers)) for digest in digests]
-    return np.array(groups, np.int64)
-
-
-def nearest_images(
-    anchors: np.ndarray,
-    embeddings: np.ndarray,
-    pool: int,
-    *,
-    near_duplicate: float = 0.995,
-    groups: np.ndarray | None = None,
-) -> np.ndarray:
-    """Nearest neighbours by cosine: exact search, 2048 by 2048 at a time.
-
-    Args:
-      anchors: int [A] indices of images.
-      embeddings: [n, D], of any length.
-      pool: neighbours per anchor.
-      near_duplicate: images with a larger cosine are left out.
-      groups: int [n] groups of equal images: the anchor's own is left out, and
-        the first image stands for each other one. None: all images differ.
-
-    Returns:
-      int64 [A, pool] indices, nearest first, the lower index first where
-      cosines agree to nine digits; -1 where there are no more.
-    """
-    n = len(embeddings)
-    groups = np.arange(n) if groups is None else np.asarray(groups)
-    stands = np.zeros(n, bool)
-    stands[np.unique(groups, return_index=True)[1]] = True
-    limit = round(near_duplicate * _GRID)
-    found = np.full((len(anchors), pool), -1, np.int64)
-    for row in range(0, len(anchors), _BLOCK):
-        mine = anchors[row : row + _BLOCK]
-        queries = _unit(embeddings, mine)
-        best = np.full((len(mine), pool), _BARRED)
-        for column in range(0, n, _BLOCK):
-            theirs = np.arange(column, min(column + _BLOCK, n))
-            cosines = queries @ _unit(embeddings, theirs).T
-            keys = np.rint(cosines * _GRID).astype(np.int64)
-            barred = (keys > limit) | ~stands[theirs]
-            barred |= groups[mine][:, None] == groups[theirs]
-            # One integer, cosine above and index below: all keys differ, so
-            # the best are the same whatever the blocks.
-            keys = np.where(barred, _BARRED, keys * _INDICES - theirs)
-            best = np.concatenate([best, keys], axis=1)
-            best = np.partition(best, -pool, axis=1)[:, -pool:]
-        best = np.sort(best, axis=1)[:, ::-1]
-        indices = np.where(best == _BARRED, -1, -best % _INDICES)
-        found[row : row + _BLOCK] = indices
-    return found
 
 
 # Each of these returns one list of images per generator, the target first.
@@ -198,7 +146,7 @@ def _draw_random(rngs, size, groups):
     return [_fill(rng, [], everything, groups, size) for rng in rngs]
 
 
-def _draw_similar(rngs, size, groups, embeddings, near_duplicate, pool):
+def _draw_similar(rngs, size, groups, embeddings, near_duplicate, pool, search):
     if pool < size - 1:
         raise ValueError(
             f"pool = {pool} neighbours cannot give the {size - 1} distractors "
@@ -217,6 +165,7 @@ def _draw_similar(rngs, size, groups, embeddings, near_duplicate, pool):
         min(pool, n - 1),
         near_duplicate=near_duplicate,
         groups=groups,
+        search=search,
     )
     drawn = []
     for rng, target, row in zip(rngs, targets, neighbours, strict=True):
@@ -232,16 +181,17 @@ def _draw_similar(rngs, size, groups, embeddings, near_duplicate, pool):
     return drawn
 
 
-def _draw_clusters(rngs, size, groups, labels):
+def _draw_clusters(rngs, size, groups, labels, kind):
     # Copies count once: (cluster, group) pairs, then pairs per cluster.
     pairs = np.unique(np.stack([labels, groups]), axis=1)
     names, counts = np.unique(pairs[0][pairs[0] >= 0], return_counts=True)
     anchors = np.flatnonzero(np.isin(labels, names[counts >= size]))
     if not len(anchors):
         raise ValueError(
-            f"none of {len(names)} clusters has {size} different images (the "
-            f"largest has {counts.max(initial=0)}); make fewer clusters or "
-            "give a smaller size"
+            f"sets of kind {kind!r}: none of {len(names)} groups of images "
+            f"has {size} different ones (the largest has "
+            f"{counts.max(initial=0)}); give images with that metadata, fewer "
+            "groups, or a smaller size"
         )
     drawn = []
     for rng in rngs:
@@ -251,13 +201,14 @@ def _draw_clusters(rngs, size, groups, labels):
     return drawn
 
 
-def _draw_frames(rngs, size, groups, episodes):
-    windows = np.lib.stride_tricks.sliding_window_view(episodes, size)
-    whole = (windows == windows[:, :1]).all(axis=1) & (windows[:, 0] >= 0)
+def _draw_frames(rngs, size, groups, episodes, order):
+    def windows(values):
+        return np.lib.stride_tricks.sliding_window_view(values[order], size)
+
+    seen = windows(episodes)
+    whole = (seen == seen[:, :1]).all(axis=1) & (seen[:, 0] >= 0)
     starts = np.flatnonzero(whole)
-    copies = np.sort(
-        np.lib.stride_tricks.sliding_window_view(groups, size)[starts]
-    )
+    copies = np.sort(windows(groups)[starts])
     starts = starts[(np.diff(copies) > 0).all(axis=1)]
     if not len(starts):
         raise ValueError(
@@ -265,8 +216,9 @@ def _draw_frames(rngs, size, groups, episodes):
             f"({whole.sum()} places have {size} images in a row, all with "
             "exact copies among them); give longer episodes or a smaller size"
         )
+    places = np.arange(size)
     return [
-        rng.permutation(rng.choice(starts) + np.arange(size)).tolist()
+        order[rng.permutation(rng.choice(starts) + places)].tolist()
         for rng in rngs
     ]
 
@@ -288,20 +240,6 @@ def _shuffled(rng, images):
     """Set of `images`, given with the target first, in the Guesser's order."""
     order = rng.permutation(len(images)).tolist()
     return ImageSet(tuple(images[i] for i in order), order.index(0))
-
-
-def _unit(embeddings, indices):
-    """float64 [len(indices), D] rows of length 1."""
-    rows = np.asarray(embeddings[indices], np.float64)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    bad = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
-    if len(bad):
-        raise ValueError(
-            f"the embedding of image {indices[bad[0]]} has length "
-            f"{lengths[bad[0], 0]}; a cosine needs finite rows that are not "
-            "zero"
-        )
-    return rows / lengths
 
 
 def _check_numbers(count, size, seed, iteration, total, first):

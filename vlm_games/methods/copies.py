@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vlm_games.data.images import ImageSource
+from vlm_games.data.fetch import fetch
+from vlm_games.data.images import Groups, ImageSource
 from vlm_games.data.records import GameRecord
 from vlm_games.games.image_sets import ImageSet
 from vlm_games.methods import corrupt
@@ -40,12 +41,13 @@ class WithCopies:
 
     Attributes:
       pixels: uint8 [copies, H, W, 3], the copies.
+      groups: nothing is known; sets were drawn before.
     """
 
     def __init__(self, images: ImageSource, copies: Sequence[Copy], side: int):
         """`side`: the short one of a blurred image, pixels."""
         self._images = images
-        clean = np.stack([images[copy.image] for copy in copies])
+        clean = fetch(images, [copy.image for copy in copies])
         self.pixels = corrupt.corrupt(clean, copies, side)
         self.names = [
             *images.names,
@@ -54,6 +56,7 @@ class WithCopies:
                 for c in copies
             ),
         ]
+        self.groups = Groups.unknown(len(self.names))
 
     def __len__(self) -> int:
         return len(self.names)

@@ -7,24 +7,16 @@ single answers that point to the target (`games.listener.credits`).
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from vlm_games.data.augment import AugmentConfig, augment
 from vlm_games.data.images import ImageSource
 from vlm_games.data.records import OUTCOMES, GameRecord
 from vlm_games.games import filters, listener
-from vlm_games.games.image_sets import (
-    ImageSet,
-    draw_sets,
-    exact_duplicates,
-)
+from vlm_games.games.image_sets import ImageSet
 from vlm_games.games.play import Role
 from vlm_games.games.protocol import GameSpec, PlayedGame
 from vlm_games.games.questionnaire import play_list
@@ -36,23 +28,22 @@ from vlm_games.methods.method import (
     Selection,
     Stage,
     Workbench,
-    fold,
 )
 from vlm_games.methods.retell import Pair, Reteller
+from vlm_games.methods.views import PLAIN, encode_views, views
 from vlm_games.report.gallery import GameView
-
-_view = jax.jit(augment, static_argnums=2)
 
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """The images as the roles and the judges see them in one iteration.
+    """The images of an iteration's games as roles and judges see them.
 
     Attributes:
-      describer, guesser: image tokens [images * T, D] of the two roles.
+      describer, guesser: image tokens [n * T, D] of the two roles, and padding.
       judges: of the independent views; empty if no filter asks for them.
-      images: what they count: the unlabelled images, and corrupted copies.
+      images: what `sets` count: the unlabelled images, and corrupted copies.
       sets: of all games.
+      numbers: int [n], sorted, of the images whose tokens these are.
     """
 
     describer: jax.Array
@@ -60,6 +51,7 @@ class Prepared:
     judges: tuple[jax.Array, ...]
     images: ImageSource
     sets: Sequence[ImageSet]
+    numbers: np.ndarray
 
 
 class DialogGames:
@@ -89,51 +81,23 @@ class DialogGames:
         return ()
 
     def prepare(self, params, iteration: int) -> Prepared:
-        """Draws all games; encodes every image once per view."""
-        c, images = self.config, self.bench.images
-        pixels = np.stack([images[i] for i in range(len(images))])
-        plain = self._encode(params, pixels, iteration, 0, 0.0)
+        """Draws all games; encodes each image of theirs once per view.
+
+        Where there are not more images than the games have room for, all are
+        encoded.
+        """
+        c, bench = self.config, self.bench
         sets, images = copies.put_copies(
-            self._draw_sets(pixels, plain, iteration), self.bench, iteration
+            bench.draw_sets(iteration, 0, c.games), bench, iteration
         )
-        if isinstance(images, copies.WithCopies):
-            spoilt = self._encode(params, images.pixels, iteration, 0, 0.0)
-            plain = jax.device_put(
-                jnp.concatenate([plain, spoilt]), plain.sharding
-            )
-            pixels = np.concatenate([pixels, images.pixels])
-        describer, *judges = (
-            self._encode(params, pixels, iteration, view, strength)
-            if strength
-            else plain
-            for view, strength in views(c).values()
-        )
-        return Prepared(describer, plain, tuple(judges), images, sets)
-
-    def _draw_sets(self, pixels, plain, iteration: int) -> list[ImageSet]:
-        """The images of all games of an iteration, all of the source."""
-        groups = image_groups(self.bench.images.names, pixels)
-        embeddings = None
-        if self.config.sets == "similar":
-            n = self.bench.model.tokens_per_image
-            features = np.asarray(plain, np.float64)
-            features = features.reshape(len(pixels), n, -1).mean(axis=1)
-            embeddings = features - features.mean(axis=0)
-        return draw_sets(
-            kind=self.config.sets,
-            count=self.config.games,
-            size=self.config.images,
-            seed=self.bench.config.seed,
-            iteration=iteration,
-            total=len(pixels),
-            embeddings=embeddings,
-            **groups,
-        )
-
-    def _encode(self, params, pixels, iteration, view: int, strength: float):
-        """Image tokens of all images under one random view each."""
-        seed = (self.bench.config.seed, iteration, view)
-        return self.bench.engine.encode(params, seen(pixels, seed, strength))
+        room = min(len(images), c.games * c.images)
+        numbers = np.arange(len(images))
+        if room < len(images):
+            numbers = np.unique([i for found in sets for i in found.images])
+        tokens = encode_views(bench, params, images, numbers, iteration, room)
+        plain = tokens[PLAIN]
+        describer, *judges = (tokens.get(name, plain) for name in views(c))
+        return Prepared(describer, plain, tuple(judges), images, sets, numbers)
 
     def candidates(
         self, params, prepared: Prepared, iteration: int, shard: int
@@ -143,7 +107,8 @@ class DialogGames:
         specs = [
             GameSpec(
                 g,
-                found.images,
+                # Places among the images that were encoded.
+                tuple(np.searchsorted(prepared.numbers, found.images).tolist()),
                 found.target,
                 asks_all=choose.asks_all(g, self.config.asks_all),
             )
@@ -156,7 +121,13 @@ class DialogGames:
         retold = self._retell(params, prepared, games, seed)
         return [
             game_record(
-                self.bench, prepared.images, iteration, found, judged, again
+                self.bench,
+                prepared.images,
+                prepared.numbers,
+                iteration,
+                found,
+                judged,
+                again,
             )
             for (found, judged), again in zip(evidence, retold, strict=True)
         ]
@@ -310,57 +281,3 @@ class DialogGames:
             GameView(json.loads(r.to_json()), [images[i] for i in seen.images])
             for r, seen in zip(shown, numbered, strict=True)
         ]
-
-
-def views(config) -> dict[str, tuple[int, float]]:
-    """Who sees the images otherwise than the Guesser, which sees them plain.
-
-    Args:
-      config: `config.game`.
-
-    Returns:
-      name -> (number of the view, strength of its augmentation).
-    """
-    judges = {
-        f"judge {i + 1}": (2 + i, config.judge_view)
-        for i in range(config.judges)
-    }
-    return {"describer": (1, config.describer_view), **judges}
-
-
-def seen(
-    pixels: np.ndarray, seed: tuple[int, int, int], strength: float
-) -> np.ndarray:
-    """All images under one random view each, uint8 [N, H, W, 3].
-
-    Args:
-      seed: of the run, iteration and number of the view.
-    """
-    if not strength:
-        return pixels
-    config = AugmentConfig(strength=strength)
-    return np.asarray(_view(fold(*seed), pixels, config))
-
-
-class Groups(TypedDict):
-    """Arguments of `draw_sets`, each int64 [n]."""
-
-    duplicates: np.ndarray
-    clusters: np.ndarray
-    frames: np.ndarray
-
-
-def image_groups(names: Sequence[str], pixels: np.ndarray) -> Groups:
-    """Equal images, and images of one folder as a cluster or an episode.
-
-    Args:
-      names: of the images, with "/" between folders.
-      pixels: uint8 [n, H, W, 3].
-    """
-    contents = [hashlib.sha256(x.tobytes()).hexdigest() for x in pixels]
-    folders = exact_duplicates([name.rpartition("/")[0] for name in names])
-    return {
-        "duplicates": exact_duplicates(contents),
-        "clusters": folders,
-        "frames": folders,
-    }

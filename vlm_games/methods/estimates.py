@@ -106,7 +106,6 @@ def dialog_games(sizes: Sizes) -> Estimate:
     heard = c.games * c.images * (1 + c.judges)
     again = c.games * (c.repeats + c.reshuffles)
     total, _ = sizes.image_counts()
-    views = 1 + bool(c.describer_view) + c.judges
     shards = -(-c.games // c.shard)
     talks = [
         Talk("Guesser", c.games + again, 0, guesser - words, words),
@@ -130,10 +129,22 @@ def dialog_games(sizes: Sizes) -> Estimate:
     return Estimate(
         f"{c.games:,} games in {shards} shards, each a set of {c.images} of "
         f"{total:,} images",
-        views * total,
+        count_views(c) * played_with(sizes),
         tuple(talks),
         (lesson,),
     )
+
+
+def count_views(config: Any) -> int:
+    """How often an image of a game is encoded; config: `config.game`."""
+    return 1 + bool(config.describer_view) + config.judges
+
+
+def played_with(sizes: Sizes) -> int:
+    """Most images, copies among them, that an iteration's games are of."""
+    c = sizes.config.game
+    total = sizes.image_counts()[0] + round(c.corrupted * c.games)
+    return min(total, c.games * c.images)
 
 
 def stic(sizes: Sizes) -> Estimate:

@@ -14,6 +14,7 @@ from vlm_games.methods.retell import Retelling
 def game_record(
     bench: Workbench,
     images: ImageSource,
+    numbers: np.ndarray,
     iteration: int,
     evidence: filters.Evidence,
     judged: np.ndarray,
@@ -22,16 +23,17 @@ def game_record(
     """The record of a game.
 
     Args:
-      images: what the game's images count: the unlabelled ones, and copies.
+      images: the unlabelled ones, and copies behind them.
+      numbers: int [n], which of them the game's images are places among.
       judged: float [T, N], log-probabilities that give credit.
       retold: what became of every turn that was told again.
     """
     game, total = evidence.game, len(bench.images)
     spec, n = game.spec, len(game.spec.images)
-    copied = [p for p, image in enumerate(spec.images) if image >= total]
-    originals = [
-        spec.images[spec.target if p in copied else p] for p in range(n)
-    ]
+    shown = [int(numbers[place]) for place in spec.images]
+    target = shown[spec.target]
+    copied = [p for p, image in enumerate(shown) if image >= total]
+    originals = tuple(target if image >= total else image for image in shown)
     if evidence.shared is None:
         raise ValueError(
             f"game {spec.game}: nobody judged its answers; a record needs "
@@ -39,15 +41,15 @@ def game_record(
         )
     belief = listener.beliefs(evidence.shared)
     last = belief[-1] if len(belief) else np.full(n, 1.0 / n)
-    turns = make_turns(bench, evidence, belief, judged, retold)
+    turns = make_turns(bench, evidence, target, belief, judged, retold)
     verdicts = filters.verdicts(evidence)
     aborted = game.reason is not None
     return GameRecord(
         game=spec.game,
         iteration=iteration,
         seed=bench.config.seed,
-        images=tuple(map(int, originals)),
-        names=tuple(images.names[i] for i in spec.images),
+        images=originals,
+        names=tuple(images.names[i] for i in shown),
         target=spec.target,
         turns=turns,
         final_summary=game.final_summary,
@@ -64,6 +66,7 @@ def game_record(
 def make_turns(
     bench: Workbench,
     evidence: filters.Evidence,
+    target: int,
     belief: np.ndarray,
     judged: np.ndarray,
     retold: Sequence[Retelling | None],
@@ -71,11 +74,9 @@ def make_turns(
     """The turns of a record; other arguments as of `game_record`.
 
     Args:
-      belief: float [T, N], after each turn.
+      target: its number. belief: float [T, N], after each turn.
     """
-    spec = evidence.game.spec
-    target = spec.images[spec.target]
-    credit = listener.credits(judged, spec.target)
+    credit = listener.credits(judged, evidence.game.spec.target)
     return tuple(
         Turn(
             question=x.question,

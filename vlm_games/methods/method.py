@@ -19,6 +19,7 @@ from vlm_games.data.examples import Example
 from vlm_games.data.images import ImageSource
 from vlm_games.data.schema import Record
 from vlm_games.data.tokenizer import Tokenizer
+from vlm_games.games.image_sets import ImageSet
 from vlm_games.games.instructions import Instructions
 from vlm_games.games.play import Table
 from vlm_games.games.prompts import Prompts
@@ -51,6 +52,7 @@ class Workbench:
       scorer: log-probabilities of given words.
       table: where games are played, while playing and while measuring.
       images: the unlabelled images.
+      draw_sets: (iteration, first game, count) -> the games' image sets.
       truth: (image, question, answer) -> whether the answer is true, or None
         where nobody knows. For measuring; nothing is chosen by it.
       faithful: (image, description) -> how many things it says that are true,
@@ -70,6 +72,7 @@ class Workbench:
     scorer: Scorer
     table: Table
     images: ImageSource
+    draw_sets: Callable[[int, int, int], list[ImageSet]]
     truth: Callable[[int, str, str], bool | None]
     faithful: Callable[[int, str], tuple[int, int] | None]
     stratum: Callable[[str, str], str]

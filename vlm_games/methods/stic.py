@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from vlm_games.data.fetch import fetch
 from vlm_games.data.images import RenderedSource
 from vlm_games.games.answer import Answer, Asked, answer
 from vlm_games.games.play import Role
@@ -126,7 +127,11 @@ class Stic:
             self.draw(number, image, iteration)
             for number, image in enumerate(images, start=first)
         ]
-        pixels = np.stack([self.bench.images[d.image] for d in draws])
+        pixels = fetch(
+            self.bench.images,
+            [d.image for d in draws],
+            self.bench.config.image_workers,
+        )
         spoilt = corrupt.corrupt(pixels, draws, self.config.low_side)
         # Clean ones, then the same corrupted, so that shapes are always alike.
         both = np.concatenate([pixels, spoilt])

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from vlm_games.data.examples import IMAGE
+from vlm_games.data.fetch import fetch
 from vlm_games.data.images import RenderedSource
 from vlm_games.games.answer import Answer, Asked, answer
 from vlm_games.games.instructions import read_back
@@ -97,7 +98,7 @@ class Triangle:
         c, bench = self.config, self.bench
         first = shard * c.shard
         images = prepared[first : first + c.shard]
-        pixels = np.stack([bench.images[i] for i in images])
+        pixels = fetch(bench.images, images, bench.config.image_workers)
         role = Role(params, bench.engine.encode(params, pixels))
         said = self._make_pairs(role, iteration, first, len(images))
         pairs = {

@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 
 from vlm_games.evaluation.choices import PER_SCENE, SAID
 from vlm_games.games.layout import LENGTHS
+from vlm_games.methods import estimates
 from vlm_games.methods.estimates import WORDS, Lesson, Talk
 from vlm_games.models.mesh import FSDP, TENSOR
 from vlm_games.planning import memory
@@ -116,10 +117,8 @@ def bank(plan: Plan, what: str, images: int, views: int) -> Row:
 
 def play_bank(plan: Plan) -> Row:
     """Image tokens of the images to play on."""
-    c = plan.config.game
-    views = 1 + bool(c.describer_view) + c.judges
-    images = plan.image_counts()[0] + round(c.corrupted * c.games)
-    return bank(plan, "to play on", images, views)
+    views = estimates.count_views(plan.config.game)
+    return bank(plan, "to play on", estimates.played_with(plan), views)
 
 
 def caches(plan: Plan) -> list[Row]:
@@ -347,10 +346,16 @@ def measure_rows(plan: Plan) -> list[Row]:
     ]
     return [
         models(plan, [*before(plan), "new"]),
-        bank(plan, "held out", plan.image_counts()[1], 3),
+        bank(plan, "held out", measured_on(plan), 3),
         bank(plan, "of the source", source, 1),
         *most_of(kinds),
     ]
+
+
+def measured_on(plan: Plan) -> int:
+    """Most images that the held-out games are of."""
+    _, held = plan.image_counts()
+    return min(held, plan.config.eval.games * plan.images)
 
 
 def measured_talks(plan: Plan) -> list[Talk]:

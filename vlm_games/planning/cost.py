@@ -105,7 +105,7 @@ def measure_cost(plan: Plan, times: int, guarded: int) -> Cost:
         read += times * talk.count * talk.read
     images = c.target_images + c.source_images
     read += times * images * QUESTIONS * plan.listened() / max(play.turns, 1)
-    images += 3 * plan.image_counts()[1]
+    images += 3 * budget.measured_on(plan)
     tflop = _flop(plan, said + read, times * images)
     return Cost("measure", times, said, read, tflop)
 

@@ -154,7 +154,7 @@ class Plan:
     def image_counts(self) -> tuple[int, int]:
         """Images to play on and held out; see `workbench.build`.
 
-        Of a dataset of TFDS as many are assumed as of the rendered world.
+        Of anything but a folder as many are assumed as of the rendered world.
         """
         folder = pathlib.Path(self.config.images)
         if not self.config.images or not folder.is_dir():

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from vlm_games.data import atomic
 from vlm_games.report import (
     candidates,
+    contact_sheet,
     gallery,
     measures,
     story,
@@ -17,6 +18,7 @@ from vlm_games.report import (
     tables,
 )
 from vlm_games.report.candidates import CandidateView
+from vlm_games.report.contact_sheet import SetView
 from vlm_games.report.gallery import GameView
 
 HERE = pathlib.Path(__file__).parent
@@ -31,6 +33,7 @@ def write_report(
     arms: Mapping[str, list[dict]],
     shown: Sequence[GameView | CandidateView],
     skipped: Sequence[str] = (),
+    sets: Sequence[SetView] = (),
 ) -> None:
     """Writes the page at `path`, in one step; it asks nothing of a network.
 
@@ -43,8 +46,9 @@ def write_report(
       shown: the candidates of the gallery, in the order to show within an
         outcome.
       skipped: one line for each thing the run was asked for and left out.
+      sets: some of those that games are played on, for the contact sheet.
     """
-    page = render(title, config_text, arms, shown, skipped)
+    page = render(title, config_text, arms, shown, skipped, sets)
     pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
     # A file name that is not UTF-8 reaches here as lone surrogates.
     atomic.write_bytes(path, page.encode("utf-8", "backslashreplace"))
@@ -56,8 +60,46 @@ def render(
     arms: Mapping[str, list[dict]],
     shown: Sequence[GameView | CandidateView],
     skipped: Sequence[str] = (),
+    sets: Sequence[SetView] = (),
 ) -> str:
     """The page as a string; the template escapes every text of the run."""
+    arms = {name: measures.ordered(rows) for name, rows in arms.items()}
+    main = arms.get(measures.MAIN, [])
+    album = gallery.Album()
+    games = [x for x in shown if isinstance(x, GameView)]
+    others = [x for x in shown if isinstance(x, CandidateView)]
+    sections = [
+        *gallery.sections(games, album),
+        *candidates.sections(others, album),
+    ]
+    return (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            title=title,
+            config_text=config_text,
+            skipped=skipped,
+            css=Markup((HERE / "report.css").read_text(encoding="utf-8")),
+            story=story.tell(arms),
+            measures=measures.taken(arms),
+            tiles=tables.tiles(arms),
+            iterations=tables.iterations(arms),
+            charts=tables.charts(arms),
+            legend=[(name, svg.legend_key(i)) for i, name in enumerate(arms)],
+            filters=tables.filters(main),
+            guards=tables.guards(main),
+            guard_names=tables.GUARDS,
+            chance=tables.chance(games),
+            kinds=tables.kinds(arms),
+            phases=tables.phases(main),
+            sets=contact_sheet.rows(sets, album),
+            sections=sections,
+            pictures_css=album.css(),
+        )
+    )
+
+
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -71,32 +113,4 @@ def render(
             "-", "\N{MINUS SIGN}"
         ),
     )
-    arms = {name: measures.ordered(rows) for name, rows in arms.items()}
-    main = arms.get(measures.MAIN, [])
-    album = gallery.Album()
-    games = [x for x in shown if isinstance(x, GameView)]
-    others = [x for x in shown if isinstance(x, CandidateView)]
-    sections = [
-        *gallery.sections(games, album),
-        *candidates.sections(others, album),
-    ]
-    return environment.get_template("report.html.jinja").render(
-        title=title,
-        config_text=config_text,
-        skipped=skipped,
-        css=Markup((HERE / "report.css").read_text(encoding="utf-8")),
-        story=story.tell(arms),
-        measures=measures.taken(arms),
-        tiles=tables.tiles(arms),
-        iterations=tables.iterations(arms),
-        charts=tables.charts(arms),
-        legend=[(name, svg.legend_key(i)) for i, name in enumerate(arms)],
-        filters=tables.filters(main),
-        guards=tables.guards(main),
-        guard_names=tables.GUARDS,
-        chance=tables.chance(games),
-        kinds=tables.kinds(arms),
-        phases=tables.phases(main),
-        sections=sections,
-        pictures_css=album.css(),
-    )
+    return environment

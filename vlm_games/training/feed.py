@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from vlm_games.data.examples import Example
+from vlm_games.data.fetch import fetch
 from vlm_games.data.packing import Batch, BatchShape, Encoded, encode, pack
 from vlm_games.data.tokenizer import Tokenizer
 
@@ -77,11 +78,16 @@ def draw(
 
 
 def read_pixels(
-    streams: Sequence[Stream], batches: Sequence[Batch]
+    streams: Sequence[Stream],
+    batches: Sequence[Batch],
+    workers: int | None = None,
 ) -> tuple[np.ndarray, ...]:
-    """uint8 [shards * M, H, W, 3] of each batch; [0, 1, 1, 3] of text alone."""
+    """uint8 [shards * M, H, W, 3] of each batch; [0, 1, 1, 3] of text alone.
+
+    `workers` threads decode; see `data.fetch`.
+    """
     return tuple(
-        _pixels(stream, batch.images)
+        _pixels(stream, batch.images, workers)
         for stream, batch in zip(streams, batches, strict=True)
     )
 
@@ -91,7 +97,9 @@ def count_tokens(batches: Sequence[Batch]) -> int:
     return sum(int(np.count_nonzero(batch.segments)) for batch in batches)
 
 
-def _pixels(stream: Stream, images_M: np.ndarray) -> np.ndarray:
+def _pixels(
+    stream: Stream, images_M: np.ndarray, workers: int | None
+) -> np.ndarray:
     """uint8 [M, H, W, 3]; [0, 1, 1, 3] if the stream has no images."""
     if not len(images_M):
         return np.zeros((0, 1, 1, 3), np.uint8)
@@ -101,7 +109,7 @@ def _pixels(stream: Stream, images_M: np.ndarray) -> np.ndarray:
             "a shard but no images to take them from: give it images, or a "
             "shape with images=0."
         )
-    return np.stack([stream.images[int(i)] for i in images_M])
+    return fetch(stream.images, images_M, workers)
 
 
 def _check_length(stream: Stream, encoded: Encoded) -> None:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from vlm_games import report
 from vlm_games.data.records import OUTCOMES, GameRecord
-from vlm_games.methods.dialog_games import views
+from vlm_games.methods.views import views
 from vlm_games.report import measures, story, svg, tables
 from vlm_games.viewing.person import PersonGame
 from vlm_games.viewing.players import Replayed

@@ -13,14 +13,13 @@ from vlm_games.data.images import ImageSource
 from vlm_games.data.records import GameRecord
 from vlm_games.data.shards import TornShardError, list_shards, read_shard
 from vlm_games.data.workdir import Workdir
-from vlm_games.methods.dialog_games import seen, views
 from vlm_games.methods.method import MAIN
 from vlm_games.methods.registry import METHODS, arms_of
+from vlm_games.methods.views import seen, view_keys, views
 from vlm_games.training import checkpoint
 from vlm_games.workbench import config_of, open_images
 
 SHARDS_KEPT = 512  # parsed shards in memory
-VIEWS_KEPT = 4  # augmented copies of all images
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -53,7 +52,6 @@ class RunFolder:
         self.arms = arms_of(self.config)
         self.method = METHODS[self.config.method]
         self._lock = threading.RLock()
-        self._all_seen = functools.lru_cache(VIEWS_KEPT)(self._draw_view)
 
     @property
     def has_games(self) -> bool:
@@ -143,15 +141,13 @@ class RunFolder:
           KeyError, IndexError: there is no such view or image.
         """
         number, strength = views(self.config.game)[name]
+        pixels = self.images[image]
         if not strength:
-            return self.images[image]
+            return pixels
+        seed = (self.config.seed, iteration, number)
         with self._lock:
-            return self._all_seen(iteration, number, strength)[image]
-
-    def _draw_view(self, iteration: int, number: int, strength: float):
-        """All images at once: their views are drawn together."""
-        pixels = np.stack([self.images[i] for i in range(len(self.images))])
-        return seen(pixels, (self.config.seed, iteration, number), strength)
+            key = view_keys(*seed, len(self.images))[image]
+            return seen(key[None], pixels[None], strength)[0]
 
 
 @functools.lru_cache(SHARDS_KEPT)
