@@ -51,7 +51,7 @@ def main() -> int:
             f"config.sources gives images for {', '.join(sources)} only; give "
             "another one, as --config.sources.photos=FOLDER."
         )
-    root = pathlib.Path(_WORKDIR.value)
+    root = pathlib.Path(str(_WORKDIR.value))
     Workdir(root).claim(config.to_dict() | {"set": list(_SET.value)})
     given = {
         name: [*_SET.value, f"config.images={images}"]
