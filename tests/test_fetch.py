@@ -192,6 +192,7 @@ def test_a_dataset_of_hugging_face_is_read(saved):
     assert greys(source) == [0, 40, 80, 120]
     assert source.groups.clusters.tolist() == [0, 1, -1, 0]
     assert source.groups.steps.tolist() == [3, 2, 2, 0]
+    assert source.groups.units.tolist() == [0, 1, 2, 0]
     assert greys(fetch(source, [3, 1] * 20, 4)) == [120, 40] * 20
     with pytest.raises(IndexError):
         source[4]

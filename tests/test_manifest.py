@@ -47,6 +47,7 @@ def test_rows_are_images_in_their_order_with_what_is_known(folder):
     assert groups.episodes.tolist() == [0, -1, 0]
     assert groups.tasks.tolist() == [0, -1, -1]
     assert groups.steps.tolist() == [4, 1, 2]
+    assert groups.units.tolist() == [0, 1, 0]
     assert not hasattr(groups, "success")
 
 

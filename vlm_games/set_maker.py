@@ -13,9 +13,11 @@ import hashlib
 import io
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from vlm_games.data import atomic
 from vlm_games.data.fetch import pieces
@@ -37,10 +39,10 @@ class SetMaker:
       engine, params, digest: of the base, whose tower tells what is similar.
     """
 
-    config: object
+    config: ConfigDict
     images: ImageSource
     engine: Engine
-    params: object
+    params: Any
     digest: str
 
     def draw(self, iteration: int, first: int, count: int) -> list[ImageSet]:
@@ -104,6 +106,7 @@ class SetMaker:
     def _embeddings(self) -> np.ndarray:
         """float32 [n, D] of all images, their mean taken away."""
         c = self.config
+        embed: Embed
         if c.game.embedder:
             tower = load_tower(c.game.embedder)
             embed, digest = tower.embed, tower.digest
@@ -122,7 +125,7 @@ class SetMaker:
             content = io.BytesIO()
             np.save(content, make(), allow_pickle=False)
             path.parent.mkdir(parents=True, exist_ok=True)
-            atomic.write_bytes(path, content.getbuffer())
+            atomic.write_bytes(path, content.getvalue())
         return np.load(path, allow_pickle=False)
 
 

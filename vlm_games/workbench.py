@@ -221,8 +221,8 @@ def _images(config, size: int):
             "config.game.images."
         )
     others, held = split(source.groups.units, n)
-    play = Subset(source, tuple(others.tolist()))
-    return play, Subset(source, tuple(held.tolist())), skipped
+    subsets = (Subset(source, tuple(x.tolist())) for x in (others, held))
+    return *subsets, skipped
 
 
 def told_truth(situation: str, question: str, answer: str) -> bool | None:

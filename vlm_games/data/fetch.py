@@ -4,6 +4,7 @@ import collections
 import itertools
 from collections.abc import Iterator, Sequence
 from concurrent import futures
+from typing import Protocol
 
 import numpy as np
 
@@ -12,9 +13,16 @@ from vlm_games.data.scan import workers_or_cores
 AHEAD = 2  # pieces that are decoded while one is used
 
 
+class Images(Protocol):
+    """A bank: an `ImageSource`, or anything that gives images by number."""
+
+    def __getitem__(self, index: int, /) -> np.ndarray:
+        """uint8 [H, W, 3]."""
+
+
 def fetch(
-    images: Sequence[np.ndarray],
-    indices: Sequence[int],
+    images: Images,
+    indices: Sequence[int] | np.ndarray,
     workers: int | None = None,
 ) -> np.ndarray:
     """uint8 [n, H, W, 3], images by their numbers.
@@ -27,8 +35,8 @@ def fetch(
 
 
 def pieces(
-    images: Sequence[np.ndarray],
-    indices: Sequence[int],
+    images: Images,
+    indices: Sequence[int] | np.ndarray,
     size: int,
     workers: int | None = None,
 ) -> Iterator[np.ndarray]:

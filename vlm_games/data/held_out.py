@@ -22,6 +22,6 @@ def split(units: np.ndarray, least: int) -> tuple[np.ndarray, np.ndarray]:
     names, number = np.unique(units, return_inverse=True)
     held = number % FIFTH == 0
     few = min(held.sum(), len(units) - held.sum()) < least
-    if len(names) < FIFTH or few:
+    if few or not FIFTH <= len(names) < len(units):
         held = np.arange(len(units)) % min(FIFTH, len(units) // least) == 0
     return np.flatnonzero(~held), np.flatnonzero(held)

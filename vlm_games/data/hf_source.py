@@ -109,7 +109,7 @@ def _image_column(rows: Any, name: str, wanted: str | None) -> str:
     ]
     if wanted is None and len(images) == 1:
         return images[0]
-    if wanted not in images:
+    if wanted is None or wanted not in images:
         raise ValueError(
             f"Dataset hf:{name} has the image columns {images}; "
             f"{'none' if wanted is None else repr(wanted)} was asked for. "

@@ -184,7 +184,8 @@ def json_rows(text: str, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
 def _csv_rows(text: str, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     # An Excel file begins with a mark that is no part of the first name.
     reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
-    if "path" not in (reader.fieldnames or ()):
+    columns = reader.fieldnames or ()
+    if "path" not in columns:
         raise ManifestError(
             f"{name}, line 1: no column 'path' in the header "
             f"{reader.fieldnames}. Name the columns there: path, and any of "
@@ -195,7 +196,7 @@ def _csv_rows(text: str, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
         if None in fields or None in fields.values():
             raise ManifestError(
                 f"{line}: not as many cells as the header has names "
-                f"({len(reader.fieldnames)}). Quote cells that hold a comma."
+                f"({len(columns)}). Quote cells that hold a comma."
             )
         yield line, {k: v for k, v in fields.items() if v != ""}
 
@@ -207,12 +208,19 @@ def _row(fields: Mapping[str, Any], line: str) -> Row:
             f"{line}: path is {path!r}; expected the path of an image, counted "
             "from the folder of the manifest."
         )
-    texts = {
-        key: _text(fields.get(key), key, line)
-        for key in ("id", "cluster", "episode", "task")
-    }
-    texts["id"] = texts["id"] or path
-    return Row(line, path, step=_step(fields.get("step"), line), **texts)
+
+    def text(key: str) -> str | None:
+        return _text(fields.get(key), key, line)
+
+    return Row(
+        line,
+        path,
+        id=text("id") or path,
+        cluster=text("cluster"),
+        episode=text("episode"),
+        task=text("task"),
+        step=_step(fields.get("step"), line),
+    )
 
 
 def _text(value: Any, key: str, line: str) -> str | None:

@@ -66,5 +66,7 @@ def split_name(named: str) -> tuple[str, str, str]:
     kind, _, rest = named.partition(":")
     if kind not in KINDS or rest.startswith("//"):
         return "", named, ""
-    found = re.fullmatch(r"(.*?)(?::([\w]+(?:\[.*\])?))?", rest)
-    return kind, found[1], found[2] or "train"
+    found = re.fullmatch(r"(.*):(\w+(?:\[.*\])?)", rest)
+    if found is None:
+        return kind, rest, "train"
+    return kind, found[1], found[2]

@@ -116,7 +116,7 @@ def _look(
 def _equal_files(paths: Sequence[str], looks: Sequence[_Look]) -> np.ndarray:
     """int64 [n], equal where all bytes are; reads whole only likely copies."""
     likely = Counter((found.bytes, found.ends) for found in looks)
-    contents = []
+    contents: list[str | bytes] = []
     for path, found in zip(paths, looks, strict=True):
         if likely[found.bytes, found.ends] == 1:
             contents.append(path)

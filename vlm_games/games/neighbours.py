@@ -95,11 +95,11 @@ def _by_device(anchors, embeddings, groups, stands, limit, pool):
     """(int64 [A, pool] as `nearest_images`, bool [A] of what is proven)."""
     n, width = embeddings.shape
     padded = -(-n // _RUN) * _RUN
-    unit = np.zeros((padded, width), np.float32)
+    on_host = np.zeros((padded, width), np.float32)
     for row in range(0, n, _BLOCK):
-        some = np.arange(row, min(row + _BLOCK, n))
-        unit[some] = _unit(embeddings, some)
-    unit = jnp.asarray(unit)
+        block = np.arange(row, min(row + _BLOCK, n))
+        on_host[block] = _unit(embeddings, block)
+    unit = jnp.asarray(on_host)
     # Numbers of groups beyond all others for the padding.
     labels = jnp.asarray(np.append(groups, np.full(padded - n, -1)))
     open_ = jnp.asarray(np.append(stands, np.zeros(padded - n, bool)))
@@ -148,7 +148,7 @@ def _by_index(anchors, embeddings, groups, stands, limit, pool):
     sample = np.random.default_rng(0).permutation(n)[: 64 * cells]
     index.train(unit[sample])
     index.add(unit)
-    index.nprobe = max(8, cells // 16)
+    faiss.extract_index_ivf(index).nprobe = max(8, cells // 16)
     found = np.full((len(anchors), pool), -1, np.int64)
     for row in range(0, len(anchors), _BLOCK):
         mine = anchors[row : row + _BLOCK]

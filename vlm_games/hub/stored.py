@@ -15,13 +15,11 @@ import json
 import math
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import jax.numpy as jnp
 import numpy as np
 import safetensors
-
-from vlm_games.hub.family import Family
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -80,7 +78,14 @@ class Stored:
         return self.headers[self.files[name]][self.names[name]]
 
 
-def open_weights(folder, family: Family) -> Stored:
+class Renames(Protocol):
+    """A `Family`, or whatever else knows the names in its files."""
+
+    def renamed(self, name: str) -> str:
+        """A tensor's name by our table, given the one in the file."""
+
+
+def open_weights(folder, family: Renames) -> Stored:
     """Finds the tensors of a directory: one file, or shards with an index.
 
     Raises:

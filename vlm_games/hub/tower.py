@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from vlm_games.hub import leaves, parse, processors
-from vlm_games.hub.family import Family
 from vlm_games.hub.pretrained import find_folder
 from vlm_games.hub.stored import Stored, open_weights
 from vlm_games.hub.weights import put
@@ -26,6 +25,7 @@ MODEL_TYPES = (
     "siglip_vision_model",
 )
 PREFIX = "vision_model."
+Channels = tuple[float, float, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +87,9 @@ def load_tower(path_or_hub_id: str) -> Tower:
     is_clip = kind.startswith("clip")
     # CLIP's last norm is of the class token alone, which is not used here.
     config = parse.clip(vision, vision["num_hidden_layers"], not is_clip)
-    config = dataclasses.replace(config, **_normalisation(folder))
-    stored = open_weights(folder, _FAMILY)
+    mean, std = _normalisation(folder)
+    config = dataclasses.replace(config, mean=mean, std=std)
+    stored = open_weights(folder, _NAMES)
     digest = hashlib.sha256(repr(config).encode())
     for name in sorted(set(stored.files.values())):
         with open(folder / name, "rb") as file:
@@ -96,22 +97,21 @@ def load_tower(path_or_hub_id: str) -> Tower:
     return Tower(config, _load(stored, config), digest.hexdigest())
 
 
-def _rename(*names: str) -> tuple[tuple[str, str], ...]:
-    return tuple((rf"^{name}\.", f"{PREFIX}{name}.") for name in names)
+@dataclasses.dataclass(frozen=True)
+class _Bare:
+    """Towers saved by themselves have lost what stands before the names."""
+
+    parts: tuple[str, ...]
+
+    def renamed(self, name: str) -> str:
+        return PREFIX + name if name.startswith(self.parts) else name
 
 
-# Towers saved by themselves have lost what stands before the names.
-_FAMILY = Family(
-    model_types=MODEL_TYPES,
-    config=lambda fields: None,
-    leaves=lambda config: {},
-    pictures=lambda *_: (),
-    rename=_rename("embeddings", "encoder", "pre_layrnorm", "post_layernorm"),
-)
+_NAMES = _Bare(("embeddings.", "encoder.", "pre_layrnorm.", "post_layernorm."))
 
 
-def _normalisation(folder: pathlib.Path) -> dict[str, tuple[float, ...]]:
-    """mean and std as the checkpoint's image processor has them."""
+def _normalisation(folder: pathlib.Path) -> tuple[Channels, Channels]:
+    """(mean, std) as the checkpoint's image processor has them."""
     path = folder / "preprocessor_config.json"
     if not path.is_file():
         raise FileNotFoundError(
@@ -119,10 +119,7 @@ def _normalisation(folder: pathlib.Path) -> dict[str, tuple[float, ...]]:
             "are normalised."
         )
     fields = json.loads(path.read_text(encoding="utf-8"))
-    return {
-        "mean": tuple(fields["image_mean"]),
-        "std": tuple(fields["image_std"]),
-    }
+    return tuple(fields["image_mean"]), tuple(fields["image_std"])
 
 
 def _load(stored: Stored, config: VisionConfig):

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vlm_games.data.fetch import fetch
 from vlm_games.data.images import Groups, ImageSource
 from vlm_games.data.records import GameRecord
 from vlm_games.games.image_sets import ImageSet
@@ -46,7 +47,7 @@ class WithCopies:
     def __init__(self, images: ImageSource, copies: Sequence[Copy], side: int):
         """`side`: the short one of a blurred image, pixels."""
         self._images = images
-        clean = np.stack([images[copy.image] for copy in copies])
+        clean = fetch(images, [copy.image for copy in copies])
         self.pixels = corrupt.corrupt(clean, copies, side)
         self.names = [
             *images.names,

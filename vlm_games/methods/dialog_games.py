@@ -113,10 +113,17 @@ class DialogGames:
         evidence = self._gather(params, prepared, games, seed)
         games = [e.game for e, _ in evidence]
         retold = self._retell(params, prepared, games, seed)
-        played_on = (prepared.images, prepared.numbers)
         return [
-            game_record(self.bench, *played_on, iteration, *found, again)
-            for found, again in zip(evidence, retold, strict=True)
+            game_record(
+                self.bench,
+                prepared.images,
+                prepared.numbers,
+                iteration,
+                found,
+                judged,
+                again,
+            )
+            for (found, judged), again in zip(evidence, retold, strict=True)
         ]
 
     def play_games(

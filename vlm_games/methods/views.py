@@ -75,9 +75,9 @@ def encode_views(
     """
     c, strengths = bench.config, {PLAIN: 0.0}
     keys: dict[str, jax.Array] = {}
-    for name, (view, strength) in views(c.game).items():
+    for name, (number, strength) in views(c.game).items():
         if strength:
-            keys[name] = view_keys(c.seed, iteration, view, len(images))
+            keys[name] = view_keys(c.seed, iteration, number, len(images))
             strengths[name] = strength
     parts: dict[str, list[jax.Array]] = {name: [] for name in strengths}
     size, done = c.encode_images, 0
