@@ -48,7 +48,7 @@ class Look:
     lamp_turn: float = 0.0
     tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
     center: tuple[float, float, float] = (0.0, 0.53, 0.0)
-    distance: float = 0.8
+    distance: float = 0.85
     turn: float = 0.0
     tilt: float = 0.0
     things: tuple[Thing, ...] = ()
@@ -67,7 +67,7 @@ def draw_look(rng: np.random.Generator) -> Look:
         lamp_turn=float(rng.uniform(-180, 180)),
         tint=_floats(rng.uniform(0.6, 1.0, 3)),
         center=(x + float(dx), y + float(dy), z),
-        distance=float(rng.uniform(0.72, 0.95)),
+        distance=float(rng.uniform(0.8, 1.0)),
         turn=float(rng.uniform(-25, 25)),
         tilt=float(rng.uniform(0, 25)),
         things=tuple(_draw_thing(rng) for _ in range(rng.integers(1, 5))),
