@@ -15,12 +15,8 @@ from absl import flags
 from tqdm import tqdm
 
 from vlm_games import command_line
-from vlm_games.robot.recording import (
-    Settings,
-    list_episodes,
-    record,
-    summary,
-)
+from vlm_games.robot.episodes import Settings, list_episodes
+from vlm_games.robot.recording import record, summary
 
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to record to.")
 _EPISODES = flags.DEFINE_integer(
