@@ -81,13 +81,19 @@ class DialogGames:
         return ()
 
     def prepare(self, params, iteration: int) -> Prepared:
-        """Draws all games; encodes every image of theirs once per view."""
+        """Draws all games; encodes each image of theirs once per view.
+
+        Where there are not more images than the games have room for, all are
+        encoded.
+        """
         c, bench = self.config, self.bench
         sets, images = copies.put_copies(
             bench.draw_sets(iteration, 0, c.games), bench, iteration
         )
-        numbers = np.unique([i for found in sets for i in found.images])
         room = min(len(images), c.games * c.images)
+        numbers = np.arange(len(images))
+        if room < len(images):
+            numbers = np.unique([i for found in sets for i in found.images])
         tokens = encode_views(bench, params, images, numbers, iteration, room)
         plain = tokens[PLAIN]
         describer, *judges = (tokens.get(name, plain) for name in views(c))
