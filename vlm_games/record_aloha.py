@@ -18,7 +18,9 @@ from vlm_games import command_line
 from vlm_games.robot.episodes import Settings, list_episodes
 from vlm_games.robot.recording import record, summary
 
-_OUTPUT = flags.DEFINE_string("output", None, "Folder to record to.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Folder to record to.", required=True
+)
 _EPISODES = flags.DEFINE_integer(
     "episodes",
     Settings.episodes,
@@ -73,4 +75,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, required=["output"])
+    command_line.run(main)

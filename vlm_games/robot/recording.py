@@ -217,7 +217,9 @@ def _make(
     """Records episodes, in any order."""
     work = [(folder, settings, episode) for episode in episodes]
     if jobs == 1:
-        yield from (record_episode(*item) for item in work)
+        for item in work:
+            record_episode(*item)
+            yield
         return
     # Forking is not safe once JAX or OpenGL have threads.
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
