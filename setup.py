@@ -107,6 +107,8 @@ setuptools.setup(
         "faiss": ["faiss-cpu>=1.9"],
         # config.triangle.similarity = "sentences"; brings PyTorch with it.
         "sentences": ["sentence-transformers>=5.0"],
+        # vlm_games.record_aloha; also wants Debian's libosmesa6 (or a GPU).
+        "aloha": ["gym-aloha>=0.1.5,<0.2"],
         # lmms-eval runs its own tasks on our models: vlm_games.lmms_model.
         "lmms": ["lmms-eval>=0.7"],
         # python -m vlm_games.view: a page over a run.

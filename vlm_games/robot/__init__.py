@@ -1,0 +1,1 @@
+"""Episodes of ALOHA's two arms, planned, simulated and recorded."""
