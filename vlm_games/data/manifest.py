@@ -73,7 +73,7 @@ def open_manifest(
       path: of the manifest, local or a URL that `etils.epath` knows.
       size: side of the squares in pixels.
       absolute: whether its paths may be absolute, URLs, or lead elsewhere.
-      workers, memory_limit: as of `open_folder`.
+      workers: as of `open_folder`. memory_limit: as of `open_folder`.
 
     Raises:
       ManifestError: a row that cannot be used, or no readable image.
