@@ -36,7 +36,7 @@ class Workdir:
         self.root = pathlib.Path(root)
 
     def claim(self, config: dict) -> None:
-        """Makes the folder this run's own, for as long as the process lives.
+        """Makes the folder this run's own until `release` or the process ends.
 
         Raises:
           WorkdirError: another process runs in it, or it holds a run with
@@ -71,6 +71,10 @@ class Workdir:
                 )
         else:
             atomic.write_json(path, config)
+
+    def release(self) -> None:
+        """Lets others claim the folder, in this process too."""
+        self._lock.close()
 
     def config(self) -> dict:
         """What the run was started with, and the digests of its inputs.
