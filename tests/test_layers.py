@@ -20,7 +20,7 @@ FLOORS = (
         "evaluate",
         "lmms_model",
     ),
-    ("side_by_side",),
+    ("side_by_side", "whole_run"),
     ("report_run",),
     ("self_improve",),
     ("fine_tune",),
@@ -35,7 +35,7 @@ FLOORS = (
     ("sampling", "training", "report"),
     ("models", "data", "worlds", "preemption"),
     ("config_fields",),
-    ("command_line",),
+    ("command_line", "progress"),
 )
 # The one neighbour that may be looked at: rendered scenes are image sources.
 SIDEWAYS = {("data", "worlds")}

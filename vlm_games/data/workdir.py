@@ -47,6 +47,7 @@ class Workdir:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            self.release()
             raise WorkdirError(
                 f"Another process is running in {self.root}. Wait for it, or "
                 "give this run a --workdir of its own."
@@ -61,6 +62,7 @@ class Workdir:
                 if found.get(name) != mine.get(name)
             )
             if differs:
+                self.release()
                 told = ", ".join(
                     f"{n}: {found.get(n)!r} there, {mine.get(n)!r} now"
                     for n in differs[:5]
