@@ -58,7 +58,8 @@ def execute(
     notebook = nbformat.read(path, 4)
     client = nbclient.NotebookClient(
         notebook,
-        timeout=1800,
+        timeout=1800,  # seconds, of a cell
+        startup_timeout=600,
         kernel_name="python3",
         coalesce_streams=True,
         record_timing=False,

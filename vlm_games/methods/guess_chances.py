@@ -80,10 +80,12 @@ def _examples(bench: Workbench, record: GameRecord, place) -> list[Example]:
     for number, turn in enumerate(record.turns, start=1):
         move = f"{prompts.ask} {turn.question}"
         pieces.append(read(prompts.speak(turn.summary, move)))
-        pieces.append(read(prompts.hear(turn.answer, number >= rules.turns)))
-        guesses = tuple(
-            (said(prompts.speak(after[number], f"{prompts.guess} {k + 1}")),)
+        hears = read(prompts.hear(turn.answer, number >= rules.turns))
+        said_then = [
+            prompts.speak(after[number], f"{prompts.guess} {k + 1}")
             for k in range(len(images))
-        )
-        found.append(Example(images, tuple(pieces), guesses))
+        ]
+        branches = tuple((hears, said(words)) for words in said_then)
+        found.append(Example(images, tuple(pieces), branches))
+        pieces.append(hears)
     return found
