@@ -69,9 +69,9 @@ def execute(
     notebook.metadata = nbformat.from_dict(METADATA)
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
-            output.pop("metadata", None)
             if output.output_type != "stream":
                 output.metadata = {}
+                output.data.pop("image/jpeg", None)  # also there as PNG
     return notebook
 
 

@@ -32,7 +32,7 @@ INK, SOFT, LINE, GOOD, BAD = (
 MARKERS = "osD^v"
 DPI = 80
 INCH = 1.15  # per image of a game
-WORDS = 2.3  # room for question and answer, in images
+WORDS = 2.5  # room for question and answer, in images
 TURN = 0.5  # height of a turn, in images
 
 
