@@ -9,6 +9,8 @@ import dataclasses
 import os
 import time
 
+from ml_collections import ConfigDict
+
 from vlm_games.data.workdir import Workdir
 from vlm_games.methods.method import MAIN
 from vlm_games.preemption import Notice
@@ -49,7 +51,7 @@ def silent(what: str, done: int, of: int) -> None:
 
 
 def carry_out(
-    config,
+    config: ConfigDict,
     workdir: str | os.PathLike,
     progress: Progress = silent,
     notice: Notice | None = None,

@@ -5,6 +5,7 @@ what the Guesser makes of them. It is for looking at: nothing is chosen by it.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import scipy.special
@@ -16,7 +17,7 @@ from vlm_games.methods.method import Workbench
 
 
 def guess_chances(
-    bench: Workbench, params, records: Sequence[GameRecord]
+    bench: Workbench, params: Any, records: Sequence[GameRecord]
 ) -> list[np.ndarray]:
     """Probability of each image, were the Guesser's next move a guess.
 
