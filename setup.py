@@ -91,7 +91,11 @@ setuptools.setup(
         # ruff's formatting may change with its minor version, hence the bound.
         "test": [
             "hypothesis>=6.150",
+            "ipykernel>=7.0",
+            "matplotlib>=3.10",
             "mypy==2.4.1",
+            "nbclient>=0.10",
+            "nbformat>=5.10",
             "pyarrow>=20",
             "pytest>=8.3",
             "pytest-xdist>=3.8",
@@ -113,6 +117,8 @@ setuptools.setup(
         "lmms": ["lmms-eval>=0.7"],
         # python -m vlm_games.view: a page over a run.
         "view": ["starlette>=1.0", "uvicorn>=0.40"],
+        # notebooks/, and vlm_games.report.plots.
+        "notebooks": ["ipykernel>=7.0", "matplotlib>=3.10"],
         # vlm_games.export_games with --format=parquet or dpo.
         "exports": ["pyarrow>=20"],
         # The site: mkdocs build. mkdocs 2 is another program.

@@ -312,7 +312,7 @@ def test_a_workdir_that_hosts_do_not_share_is_refused(
     Workdir(tmp_path).claim({"seed": 0})
     with pytest.raises(WorkdirError, match="seed: 0 there, 1 now"):
         Workdir(tmp_path).claim({"seed": 1})
-    first._lock.close()
+    first.release()
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ FLOORS = (
         "lmms_model",
         "record_aloha",
     ),
-    ("side_by_side",),
+    ("side_by_side", "whole_run"),
     ("report_run",),
     ("self_improve",),
     ("fine_tune",),
@@ -35,7 +35,7 @@ FLOORS = (
     ("pretraining",),
     ("games", "hub"),
     ("sampling", "training", "report", "robot"),
-    ("models", "data", "worlds", "preemption"),
+    ("models", "data", "worlds", "preemption", "progress"),
     ("hosts", "config_fields"),
     ("command_line",),
 )

@@ -167,8 +167,7 @@ def improve(
     run = Run(c, setup, Workdir(workdir), progress, notice or Notice())
     run.workdir.claim({"case": case})
     (rows,) = self_improve.self_improve(run).values()
-    if hosts.is_first():
-        run.workdir._lock.close()
+    run.workdir.release()
     for metrics in rows:
         del metrics["seconds"], metrics["phase_seconds"]
     own = {"made": bench.made, "read": len(bench.images.read)}

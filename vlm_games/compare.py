@@ -27,7 +27,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of all runs.")
 _SET = flags.DEFINE_multi_string(
     "set", [], "A field of every run: --set=config.train.steps=10."
 )
-_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only tell what would be done.")
+_DRY_RUN = command_line.define_dry_run()
 _MEMORY = flags.DEFINE_float(
     "memory_gib", 80.0, "Of a --dry_run: memory of a device, GiB."
 )

@@ -10,23 +10,19 @@ tells what it would do: sets, examples, memory of each device, cost.
 
 import pathlib
 import sys
-import time
-from typing import Any
 
 import jax
 from absl import flags
 from ml_collections import config_flags
-from tqdm import tqdm
 
 from vlm_games import command_line, hosts
-from vlm_games.data.workdir import Workdir, WorkdirError
+from vlm_games.data.workdir import WorkdirError
 from vlm_games.fine_tune import DivergedError
 from vlm_games.planning.dry_run import dry_run
 from vlm_games.planning.plan import Device
 from vlm_games.preemption import Notice
-from vlm_games.report_run import finish
-from vlm_games.self_improve import self_improve
-from vlm_games.workbench import Run, build
+from vlm_games.progress import Bars
+from vlm_games.whole_run import carry_out
 
 _CONFIG = command_line.define_config()
 _WORKDIR = flags.DEFINE_string(
@@ -47,7 +43,7 @@ _HEARTBEAT = flags.DEFINE_integer(
     "Of several --hosts: seconds without a sign of life until one is lost.",
     1,
 )
-_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only tell what would be done.")
+_DRY_RUN = command_line.define_dry_run()
 _DEVICES = flags.DEFINE_integer(
     "devices",
     None,
@@ -62,46 +58,6 @@ _SPEED = flags.DEFINE_float(
 )
 
 ERRORS = (WorkdirError, DivergedError, hosts.HostsError)
-
-
-class Bars:
-    """One progress bar per phase, on stderr, with its rate and time left.
-
-    In a file a line is added every half minute, not ten times a second. Of
-    several hosts the first has them.
-    """
-
-    def __init__(self):
-        self._what: str | None = None
-        self._bar: Any = None
-
-    def __call__(self, what: str, done: int, of: int) -> None:
-        if what != self._what:
-            self.close()
-            self._bar = tqdm(
-                total=of,
-                desc=f"{what:<22}",
-                unit=_unit(what),
-                file=sys.stderr,
-                mininterval=0.1 if sys.stderr.isatty() else 30.0,
-                disable=not hosts.is_first(),
-            )
-            self._what = what
-        self._bar.update(done - self._bar.n)
-
-    def close(self, finished: bool = True) -> None:
-        """Ends the bar in hand, where it stands if it is not `finished`."""
-        if self._bar is not None:
-            if finished:
-                self._bar.update(self._bar.total - self._bar.n)
-            self._bar.close()
-        self._what = self._bar = None
-
-
-def _unit(what: str) -> str:
-    """What is counted in a phase that is called so."""
-    phase = what.rpartition(" ")[2]
-    return {"play": "shard", "measure": "part"}.get(phase, "step")
 
 
 def main() -> int:
@@ -122,18 +78,15 @@ def main() -> int:
         hosts.together(notice.take),
         command_line.errors_for_user(ERRORS),
     ):
-        improve(config, Workdir(_WORKDIR.value), notice)
+        improve(config, notice)
     return 0
 
 
-def improve(config, workdir: Workdir, notice: Notice) -> None:
+def improve(config, notice: Notice) -> None:
     """The run, to its report."""
-    started, bars = time.time(), Bars()
+    bars = Bars()
     try:
-        setup = build(config)
-        workdir.claim(config.to_dict() | {"digests": setup.digests})
-        run = Run(config, setup, workdir, bars, notice)
-        results = self_improve(run)
+        done = carry_out(config, _WORKDIR.value, bars, notice)
         bars.close()
     except KeyboardInterrupt:
         bars.close(finished=False)
@@ -145,8 +98,7 @@ def improve(config, workdir: Workdir, notice: Notice) -> None:
     finally:
         bars.close(finished=False)
     if hosts.is_first():
-        print(finish(run, results, time.time() - started))
-    hosts.meet("the end")
+        print(done.text)
 
 
 def tell(config) -> int:

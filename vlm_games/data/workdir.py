@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import pathlib
+from typing import IO
 
 from vlm_games import hosts
 from vlm_games.data import atomic
@@ -35,9 +36,10 @@ class Workdir:
 
     def __init__(self, root: str | os.PathLike):
         self.root = pathlib.Path(root)
+        self._lock: IO | None = None
 
     def claim(self, config: dict) -> None:
-        """Makes the folder this run's own, for as long as the process lives.
+        """Makes the folder this run's own until `release` or the process ends.
 
         Of several hosts the first does so; the others look whether they see
         what it wrote.
@@ -63,6 +65,7 @@ class Workdir:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            self.release()
             raise WorkdirError(
                 f"Another process is running in {self.root}. Wait for it, or "
                 "give this run a --workdir of its own."
@@ -80,6 +83,7 @@ class Workdir:
                 if found.get(name) != mine.get(name)
             )
             if differs:
+                self.release()
                 told = ", ".join(
                     f"{n}: {found.get(n)!r} there, {mine.get(n)!r} now"
                     for n in differs[:5]
@@ -90,6 +94,11 @@ class Workdir:
                 )
         else:
             atomic.write_json(path, config)
+
+    def release(self) -> None:
+        """Lets others claim the folder, in this process too."""
+        if self._lock is not None:
+            self._lock.close()
 
     def config(self) -> dict:
         """What the run was started with, and the digests of its inputs.

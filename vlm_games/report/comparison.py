@@ -170,7 +170,7 @@ def write(
 ) -> str:
     """Writes comparison.json, .md and .html; returns the table and verdicts."""
     folder, found = pathlib.Path(folder), rows(runs)
-    cells, told = cells_of(found), [_tell(v) for v in verdicts(found, made_for)]
+    cells, told = cells_of(found), sentences(found, made_for)
     text = markdown(cells) + "\n" + "\n".join(told)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), autoescape=True
@@ -194,6 +194,13 @@ def write(
     ]:
         atomic.write_bytes(folder / name, content.encode())
     return text
+
+
+def sentences(
+    found: Sequence[dict], made_for: Mapping[str, tuple[str, str]]
+) -> list[str]:
+    """The `verdicts`, one sentence per method."""
+    return [_tell(verdict) for verdict in verdicts(found, made_for)]
 
 
 def _tell(verdict: dict) -> str:

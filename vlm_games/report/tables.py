@@ -70,29 +70,29 @@ def _way(change: float | None) -> str:
 
 def charts(arms: Mapping[str, list[dict]]) -> list[tuple]:
     """(measure, drawing); a control's curve starts at the shared base."""
-    base = measures.base_of(arms)
-    drawn = []
-    for m in measures.taken(arms):
-        series = {}
-        for name, rows in arms.items():
-            starts = (
-                [base] if base is not None and name != measures.MAIN else []
-            )
-            series[name] = [
-                (row["iteration"], figure)
-                for row in starts + rows
-                if (figure := measures.figure(row, m.key)) is not None
-            ]
-            if (
-                starts
-                and len(series[name]) == 1
-                and not any(
-                    measures.figure(row, m.key) is not None for row in rows
-                )
-            ):
-                series[name] = []  # the base alone is no curve of the control's
-        drawn.append((m, svg.line_chart(series, f"{m.label} by iteration")))
-    return drawn
+    return [
+        (m, svg.line_chart(curves(arms, m), f"{m.label} by iteration"))
+        for m in measures.taken(arms)
+    ]
+
+
+def curves(
+    arms: Mapping[str, list[dict]], measure: measures.Measure
+) -> dict[str, list[tuple[int, float]]]:
+    """Arm -> (iteration, percent), earliest first; a control has the shared
+    base in front, but not by itself."""
+    base = measures.figure(measures.base_of(arms), measure.key)
+    found = {}
+    for name, rows in arms.items():
+        points = [
+            (row["iteration"], value)
+            for row in rows
+            if (value := measures.figure(row, measure.key)) is not None
+        ]
+        if points and name != measures.MAIN and base is not None:
+            points.insert(0, (0, base))
+        found[name] = points
+    return found
 
 
 def filters(main: list[dict]) -> list[dict]:

@@ -1,0 +1,51 @@
+"""How far a run is, on a terminal, in a log or below a notebook's cell."""
+
+import sys
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+from vlm_games import hosts
+
+
+class Bars:
+    """One progress bar per phase, with its rate and time left.
+
+    On a terminal it moves ten times a second; elsewhere every half minute, so
+    that a log stays short. Of several hosts the first has them.
+    """
+
+    def __init__(self, file: TextIO | None = None):
+        """`file` is stderr if not given; in a notebook take `sys.stdout`."""
+        self._file = file
+        self._what: str | None = None
+        self._bar: Any = None
+
+    def __call__(self, what: str, done: int, of: int) -> None:
+        if what != self._what:
+            self.close()
+            file = self._file or sys.stderr
+            self._bar = tqdm(
+                total=of,
+                desc=f"{what:<22}",
+                unit=_unit(what),
+                file=file,
+                mininterval=0.1 if file.isatty() else 30.0,
+                disable=not hosts.is_first(),
+            )
+            self._what = what
+        self._bar.update(done - self._bar.n)
+
+    def close(self, finished: bool = True) -> None:
+        """Ends the bar in hand, where it stands if it is not `finished`."""
+        if self._bar is not None:
+            if finished:
+                self._bar.update(self._bar.total - self._bar.n)
+            self._bar.close()
+        self._what = self._bar = None
+
+
+def _unit(what: str) -> str:
+    """What is counted in a phase that is called so."""
+    phase = what.rpartition(" ")[2]
+    return {"play": "shard", "measure": "part"}.get(phase, "step")
