@@ -86,7 +86,7 @@ def improve(config, notice: Notice) -> None:
     """The run, to its report."""
     bars = Bars()
     try:
-        done = carry_out(config, _WORKDIR.value, bars, notice)
+        done = carry_out(config, str(_WORKDIR.value), bars, notice)
         bars.close()
     except KeyboardInterrupt:
         bars.close(finished=False)
