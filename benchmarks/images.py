@@ -28,9 +28,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 from PIL import Image
 
+from vlm_games import command_line
 from vlm_games.data.disk_cache import CachedSource
 from vlm_games.data.fetch import pieces
 from vlm_games.data.file_source import open_folder
@@ -214,8 +215,7 @@ def similar() -> dict[str, Any]:
 PARTS = {"index": index, "play": play, "embed": embed, "similar": similar}
 
 
-def main(argv) -> None:
-    del argv
+def main() -> None:
     if _PART.value:
         found = PARTS[_PART.value]()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -241,5 +241,4 @@ def main(argv) -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("folder")
-    app.run(main)
+    command_line.run(main, ["folder"])

@@ -1,17 +1,21 @@
 """Played on one source, measured on another."""
 
-import json
-import os
 import pathlib
 import subprocess
 import sys
 
+import jax
+import made_run
+import numpy as np
 import pytest
 from PIL import Image
-from program import ROOT, TINY
 
+from vlm_games import cross_source
 from vlm_games.data.images import RenderedSource
+from vlm_games.data.workdir import Workdir
 from vlm_games.report import cross_table
+from vlm_games.training import checkpoint
+from vlm_games.workbench import build
 
 
 def row(measured, played, seed, success, **more):
@@ -44,23 +48,6 @@ def test_gains_are_over_the_base_on_the_same_images():
     assert yes_no.splitlines()[-1] == "| played on photos | -1.0 ± 0.0 |"
 
 
-def cross(workdir, *flags, code=0) -> str:
-    command = [sys.executable, "-m", "vlm_games.cross_source"]
-    done = subprocess.run(
-        [*command, "--config=cross_source", f"--workdir={workdir}", *flags],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "JAX_COMPILATION_CACHE_DIR": str(workdir.parent / "cache"),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
-        },
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == code, done.stderr
-    return done.stdout + done.stderr
-
-
 @pytest.fixture
 def photos(tmp_path) -> pathlib.Path:
     """A folder of images, of which one in five is held out."""
@@ -73,28 +60,45 @@ def photos(tmp_path) -> pathlib.Path:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_compiles")
 def test_every_run_is_measured_on_every_source(tmp_path, photos):
-    flags = [
-        f"--config.sources.photos={photos}",
-        "--config.seeds=1",
-        *(f"--set=config.{item}" for item in TINY),
-    ]
-    table = cross(tmp_path / "w", *flags)
-    assert "| played on photos | " in table
-    rows = json.loads((tmp_path / "w" / "cross_source.json").read_text())
-    pairs = {(r["played_on"], r["measured_on"]) for r in rows}
-    names = ("scenes", "photos")
-    assert pairs == {(a, b) for a in (None, *names) for b in names}
-    # What a run measured of itself is measured again.
-    for name in names:
-        run = tmp_path / "w" / name / "seed_0" / "arms" / "main" / "iter_001"
-        own = json.loads((run / "metrics.json").read_text())
-        (found,) = (
-            r for r in rows if (r["played_on"], r["measured_on"]) == (name,) * 2
+    """Of runs that learned nothing and of one that lost its eyes."""
+    configs = {
+        name: made_run.make_config(
+            images=images, iterations=1, eval__games=16, game__games=4
         )
-        assert found["game_success"] == own["game_success"]
+        for name, images in (("scenes", ""), ("photos", str(photos)))
+    }
+    base = build(configs["scenes"]).base_params
+    blind = base | {"vision": jax.tree.map(np.zeros_like, base["vision"])}
+    for source, params in (("scenes", base), ("photos", blind)):
+        workdir = Workdir(cross_source.folder_of(tmp_path, source, 0))
+        for iteration in range(2):
+            folder = workdir.iteration("main", iteration)
+            checkpoint.save(folder / "checkpoint", params)
+            answers = {"vqa_yes_no": 80.0 + iteration, "vqa_other": 70.0}
+            workdir.write_metrics("main", iteration, answers)
+    rows = {
+        (r["measured_on"], r["played_on"]): r
+        for r in cross_source.measure_all(tmp_path, configs, 1)
+    }
+    names = ("scenes", "photos")
+    assert rows.keys() == {(a, b) for a in names for b in (None, *names)}
+    for name in names:
+        of_base, same, other = (rows[name, b] for b in (None, *names))
+        for key in cross_table.GAMES:
+            assert same[key] == of_base[key]
+        assert other["game_turns"] != of_base["game_turns"]
+    assert rows["scenes", None]["vqa_yes_no"] == 80.0
+    assert rows["scenes", "photos"]["vqa_yes_no"] == 81.0
+    assert "vqa_yes_no" not in rows["photos", None]
 
 
 @pytest.mark.slow
 def test_one_source_is_not_enough(tmp_path):
-    assert "for scenes only" in cross(tmp_path / "w", code=1)
+    command = [sys.executable, "-m", "vlm_games.cross_source"]
+    flags = ["--config=cross_source", f"--workdir={tmp_path / 'w'}"]
+    done = subprocess.run([*command, *flags], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "for scenes only" in done.stderr
+    assert not (tmp_path / "w").exists()
