@@ -4,21 +4,10 @@ import sys
 
 import numpy as np
 import pytest
+from test_image_sets import brute_force
 
 from vlm_games.games import neighbours
 from vlm_games.games.neighbours import nearest_images
-
-
-def brute_force(anchor, embeddings, pool, near_duplicate) -> list[int]:
-    """The nearest by definition, one pair at a time."""
-    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
-    cosines = [float(unit[anchor] @ row) for row in unit]
-    allowed = [
-        i
-        for i, cosine in enumerate(cosines)
-        if i != anchor and cosine <= near_duplicate
-    ]
-    return sorted(allowed, key=lambda i: -cosines[i])[:pool]
 
 
 def test_nearest_images_agree_with_brute_force_whatever_the_blocks(

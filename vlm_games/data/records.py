@@ -33,7 +33,7 @@ class Turn:
     Attributes:
       question: what the Guesser asked.
       answer: what the Describer, who sees the target alone, replied.
-      summary: the Guesser's summary of the dialog after this turn.
+      summary: the Guesser's summary of the dialog before this question.
       question_logprob: log-probability of the question under the Guesser,
         summed over its tokens (nats).
       answer_logprob: the same for the answer under the Describer.

@@ -170,10 +170,10 @@ def _answer_note(turn: dict) -> str:
 def _summaries(record: dict) -> list[tuple[str, str]]:
     """(when, text) of the running summary, each text only where it is new."""
     steps = [
-        (f"after turn {i + 1}", turn.get("summary") or "")
+        (f"before question {i + 1}", turn.get("summary") or "")
         for i, turn in enumerate(record["turns"])
     ]
-    steps.append(("at the end", record.get("final_summary") or ""))
+    steps.append(("before the guess", record.get("final_summary") or ""))
     new, seen = [], ""
     for when, text in steps:
         if text and text != seen:
