@@ -92,6 +92,7 @@ setuptools.setup(
         "test": [
             "hypothesis>=6.150",
             "ipykernel>=7.0",
+            "ipywidgets>=8.1",
             "matplotlib>=3.10",
             "mypy==2.4.1",
             "nbclient>=0.10",
@@ -118,7 +119,7 @@ setuptools.setup(
         # python -m vlm_games.view: a page over a run.
         "view": ["starlette>=1.0", "uvicorn>=0.40"],
         # notebooks/, and vlm_games.report.plots.
-        "notebooks": ["ipykernel>=7.0", "matplotlib>=3.10"],
+        "notebooks": ["ipykernel>=7.0", "ipywidgets>=8.1", "matplotlib>=3.10"],
         # vlm_games.export_games with --format=parquet or dpo.
         "exports": ["pyarrow>=20"],
         # The site: mkdocs build. mkdocs 2 is another program.
