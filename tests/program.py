@@ -51,6 +51,7 @@ def start(
         **os.environ,
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # what is tiny runs as fast
     }
     if devices:
         environment["JAX_NUM_CPU_DEVICES"] = str(devices)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlm_games import cross_source
+from vlm_games import cross_measure
 from vlm_games.data.images import RenderedSource
 from vlm_games.data.workdir import Workdir
 from vlm_games.report import cross_table
@@ -72,7 +72,7 @@ def test_every_run_is_measured_on_every_source(tmp_path, photos):
     base = build(configs["scenes"]).base_params
     blind = base | {"vision": jax.tree.map(np.zeros_like, base["vision"])}
     for source, params in (("scenes", base), ("photos", blind)):
-        workdir = Workdir(cross_source.folder_of(tmp_path, source, 0))
+        workdir = Workdir(cross_measure.folder_of(tmp_path, source, 0))
         for iteration in range(2):
             folder = workdir.iteration("main", iteration)
             checkpoint.save(folder / "checkpoint", params)
@@ -80,7 +80,7 @@ def test_every_run_is_measured_on_every_source(tmp_path, photos):
             workdir.write_metrics("main", iteration, answers)
     rows = {
         (r["measured_on"], r["played_on"]): r
-        for r in cross_source.measure_all(tmp_path, configs, 1)
+        for r in cross_measure.measure_all(tmp_path, configs, 1)
     }
     names = ("scenes", "photos")
     assert rows.keys() == {(a, b) for a in names for b in (None, *names)}

@@ -22,7 +22,7 @@ FLOORS = (
         "lmms_model",
         "record_aloha",
     ),
-    ("side_by_side", "whole_run"),
+    ("side_by_side", "whole_run", "cross_measure"),
     ("report_run",),
     ("self_improve",),
     ("fine_tune",),

@@ -11,24 +11,16 @@ all rows, .md the tables.
 
 import json
 import pathlib
-import sys
-from collections.abc import Iterator, Mapping
 
 from absl import flags, logging
-from ml_collections import ConfigDict, config_flags
-from tqdm import tqdm
+from ml_collections import config_flags
 
 from vlm_games import command_line
+from vlm_games.cross_measure import folder_of, measure_all
 from vlm_games.data import atomic
 from vlm_games.data.workdir import Workdir, WorkdirError
-from vlm_games.evaluation.game_success import play_held_out
-from vlm_games.evaluation.measure import stack
-from vlm_games.games.play import Role
 from vlm_games.report import cross_table
-from vlm_games.report.measures import MAIN
 from vlm_games.side_by_side import RunFailedError, run_all
-from vlm_games.training import checkpoint
-from vlm_games.workbench import Setup, build, find_iteration
 
 FILE = "cross_source"
 _CONFIG = command_line.define_config()
@@ -81,66 +73,6 @@ def main() -> int:
     atomic.write_bytes(root / f"{FILE}.md", text.encode())
     print(text)
     return 0
-
-
-def folder_of(root: pathlib.Path, source: str, seed: int) -> pathlib.Path:
-    """Workdir of a run."""
-    return root / source / f"seed_{seed}"
-
-
-def measure_all(
-    root: pathlib.Path, configs: Mapping[str, ConfigDict], seeds: int
-) -> Iterator[dict]:
-    """One row for every run and source that is measured on, and for the base.
-
-    Args:
-      configs: of runs, by the source that they play on.
-
-    Yields:
-      measured_on, played_on (None: the base), seed, and `game_success` and its
-      like in percent; beside the source that is rendered, answers, too.
-    """
-    with tqdm(
-        total=len(configs) * (1 + len(configs) * seeds),
-        desc="measured",
-        file=sys.stderr,
-    ) as bar:
-        for name, config in configs.items():
-            setup = build(config)
-            for source, seed, params, metrics in models(
-                root, list(configs), seeds, setup.base_params
-            ):
-                row = {"measured_on": name, "played_on": source, "seed": seed}
-                row |= game_figures(setup, params)
-                if not config.images:  # the only one whose answers are known
-                    row |= {k: metrics[k] for k in cross_table.ANSWERS}
-                bar.update()
-                yield row
-
-
-def models(root: pathlib.Path, sources: list[str], seeds: int, base):
-    """(source played on, seed, params, metrics) of the base, then of runs."""
-    first = folder_of(root, sources[0], 0)
-    yield None, None, base, Workdir(first).metrics(MAIN, 0)
-    for source in sources:
-        for seed in range(seeds):
-            found = find_iteration(folder_of(root, source, seed), MAIN, None)
-            params = checkpoint.load(found / "checkpoint", base)
-            yield source, seed, params, atomic.read_json(found / "metrics.json")
-
-
-def game_figures(setup: Setup, params) -> dict[str, float]:
-    """Games of a model with itself on the held-out images, in percent."""
-    bench, held_out = setup.bench, setup.held_out
-    tokens = bench.engine.encode(params, stack(held_out.games))
-    return play_held_out(
-        bench.table,
-        bench.scorer,
-        bench.prompts,
-        Role(params, tokens),
-        held_out.specs,
-        held_out.seed,
-    )
 
 
 if __name__ == "__main__":

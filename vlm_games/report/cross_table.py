@@ -20,7 +20,7 @@ def markdown(rows: Sequence[dict]) -> str:
     of the 95% interval.
 
     Args:
-      rows: as `cross_source.measure_all` gives them.
+      rows: as `cross_measure.measure_all` gives them.
     """
     return "\n".join(
         _table(key, [r for r in rows if key in r]) for key in NAMES
