@@ -10,10 +10,9 @@ import pytest
 
 from vlm_games.data.manifest import ManifestError, open_manifest
 from vlm_games.evaluation.robot import QUESTION, success_items
-from vlm_games.record_aloha import tell
 from vlm_games.robot import recording
 from vlm_games.robot.episodes import PARTS, Episode, Settings
-from vlm_games.robot.recording import record
+from vlm_games.robot.recording import record, tell
 from vlm_games.robot.tasks import TASKS
 
 SMALL = Settings(seed=3, episodes=2, frames=2, size=16)

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from vlm_games import command_line
 from vlm_games.robot.episodes import Settings, list_episodes
-from vlm_games.robot.recording import record, summary
+from vlm_games.robot.recording import record, summary, tell
 
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Folder to record to.", required=True
@@ -35,21 +35,6 @@ _SIZE = flags.DEFINE_integer("size", Settings.size, "Of frames, in pixels.", 16)
 _SEED = flags.DEFINE_integer("seed", Settings.seed, "Of everything.", 0)
 _JOBS = flags.DEFINE_integer("jobs", 1, "Processes.", 1)
 _DRY_RUN = command_line.define_dry_run()
-
-
-def tell(counts: dict) -> str:
-    """A table of what `summary` counted."""
-    lines = [f"{'':32}  episodes  frames  success, %"]
-    lines += [
-        f"{name:32}  {x['episodes']:8}  {x['frames']:6}  {x['success']:10.1f}"
-        for name, x in counts["parts"].items()
-    ]
-    lines += [f"{'tries':32}  {'':8}  {'':6}  success, %"]
-    lines += [
-        f"{name:32}  {x['tries']:8}  {'':6}  {x['success']:10.1f}"
-        for name, x in counts["tries"].items()
-    ]
-    return "\n".join([*lines, f"frames take {counts['bytes'] / 1e6:.1f} MB"])
 
 
 def main() -> None:

@@ -259,3 +259,18 @@ def summary(folder: pathlib.Path, settings: Settings) -> dict:
         },
         "bytes": sum(p.stat().st_size for p in folder.rglob("*.jpg")),
     }
+
+
+def tell(counts: dict) -> str:
+    """A table of what `summary` counted."""
+    lines = [f"{'':32}  episodes  frames  success, %"]
+    lines += [
+        f"{name:32}  {x['episodes']:8}  {x['frames']:6}  {x['success']:10.1f}"
+        for name, x in counts["parts"].items()
+    ]
+    lines += [f"{'tries':32}  {'':8}  {'':6}  success, %"]
+    lines += [
+        f"{name:32}  {x['tries']:8}  {'':6}  {x['success']:10.1f}"
+        for name, x in counts["tries"].items()
+    ]
+    return "\n".join([*lines, f"frames take {counts['bytes'] / 1e6:.1f} MB"])
