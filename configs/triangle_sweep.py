@@ -3,8 +3,9 @@
     python -m vlm_games.compare --config=configs/triangle_sweep.py \
         --workdir=/tmp/w
 
-The shares of the paper: 5, 20, 50, 80 and 100% of the pairs, the same number
-of steps for all; each beside as many of the least consistent pairs.
+The shares of the paper, 5, 20, 50, 80 and 100% of the pairs of every type, for
+one round; beside 20% as many of the least consistent pairs. All make the same
+pairs and take the same number of steps.
 """
 
 import pathlib
@@ -20,6 +21,7 @@ SHARES = {
     "top_80": 0.8,
     "all": 1.0,
 }
+CONTROLS = {"top_20": "bottom"}
 
 
 def get_config(entry: str = "") -> ml_collections.ConfigDict:
@@ -28,8 +30,13 @@ def get_config(entry: str = "") -> ml_collections.ConfigDict:
     get_compared = runpy.run_path(str(compare))["get_config"]
     if not entry:
         c = get_compared()
-        measures = c.entries.triangle
-        c.entries = ml_collections.ConfigDict({k: measures for k in SHARES})
+        measure = c.entries.triangle.measure
+        c.entries = ml_collections.ConfigDict(
+            {
+                name: {"measure": measure, "control": CONTROLS.get(name, "")}
+                for name in SHARES
+            }
+        )
         return c
     if entry not in SHARES:
         raise ValueError(
@@ -37,5 +44,7 @@ def get_config(entry: str = "") -> ml_collections.ConfigDict:
             f"{', '.join(SHARES)}."
         )
     c = get_compared("triangle")
+    c.iterations = 1
+    c.controls = (CONTROLS[entry],) if entry in CONTROLS else ()
     c.triangle.keep = SHARES[entry]
     return c

@@ -110,6 +110,7 @@ def test_a_field_that_a_config_file_lacks_is_named():
             not in ("compare", "public", "triangle_sweep", "cross_source")
         ),
         "compare:stic",
+        "triangle_sweep:top_5",
         "cross_source:run",
     ],
 )

@@ -77,6 +77,12 @@ def test_what_is_not_clear_is_called_so(tmp_path):
     assert second.endswith("-1.0 ± 0.0 over swapped (not clear)")
 
 
+def test_an_entry_without_a_control_is_set_against_the_base_alone(tmp_path):
+    alone = {"stic": [{"main": run["main"]} for run in RUNS["stic"]]}
+    text = comparison.write(tmp_path, alone, {"stic": ("vqa_yes_no", "")}, "")
+    assert text.endswith("stic: vqa_yes_no +3.0 ± 2.5 over the base")
+
+
 def test_the_files_hold_all_rows_and_no_markup_of_the_run(tmp_path):
     comparison.write(tmp_path, RUNS, MADE_FOR, "command <i>")
     found = json.loads((tmp_path / "comparison.json").read_text())
@@ -89,6 +95,16 @@ def test_the_files_hold_all_rows_and_no_markup_of_the_run(tmp_path):
 
 
 ENTRIES = tuple(runpy.run_path(str(CONFIG))["ENTRIES"])
+
+
+def test_the_sweep_sets_the_paper_s_share_alone_against_the_bottom():
+    get_config = runpy.run_path(str(CONFIG.with_name("triangle_sweep.py")))[
+        "get_config"
+    ]
+    for name, entry in get_config().entries.items():
+        made = get_config(name)
+        assert made.controls == ((entry.control,) if entry.control else ())
+        assert bool(entry.control) == (made.triangle.keep == 0.2)
 
 
 def test_combinations_are_dialog_games_with_their_budget():

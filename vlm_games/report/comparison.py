@@ -68,7 +68,9 @@ def verdicts(
     found: Sequence[dict], made_for: Mapping[str, tuple[str, str]]
 ) -> list[dict]:
     """Per method, on the measure that it is made for, after its last round:
-    the gain over the base, and main minus its broken control, by seed."""
+    the gain over the base, and main minus its broken control, by seed.
+
+    `over_control` is None where the control is ""."""
     told = []
     for method, (key, control) in made_for.items():
         last = max(r["round"] for r in found if r["method"] == method)
@@ -80,7 +82,7 @@ def verdicts(
         ahead = [
             v - value[control, seed]
             for (arm, seed), v in sorted(value.items())
-            if arm == measures.MAIN
+            if arm == measures.MAIN and control
         ]
         told.append(
             {
@@ -88,7 +90,7 @@ def verdicts(
                 "measure": key,
                 "control": control,
                 "gain": gains(found, method, measures.MAIN, key)[-1],
-                "over_control": interval(ahead),
+                "over_control": interval(ahead) if control else None,
             }
         )
     return told
@@ -212,6 +214,8 @@ def _tell(verdict: dict) -> str:
         (f"over {verdict['control']}", "over_control"),
     ):
         found = verdict[key]
+        if found is None:
+            continue
         clear = found["mean"] - found["half_width"] > 0
         clear = clear and min(found["values"]) > 0
         said.append(f"{_gain(found)} {what}{'' if clear else ' (not clear)'}")
