@@ -84,6 +84,20 @@ def kill_when(process: subprocess.Popen, sign: pathlib.Path) -> None:
     process.communicate()
 
 
+def finish_after_kills(workdir, cache, signs, *settings) -> None:
+    """A run killed as each file comes, one after another, and gone on with.
+
+    What was played before the last kill must not be played again.
+    """
+    for sign in signs:
+        kill_when(start(workdir, cache, *settings), workdir / sign)
+    shards = workdir.glob("arms/*/*/dialogs/*.jsonl")
+    before = {path: path.stat().st_mtime_ns for path in shards}
+    finish(workdir, cache, *settings)
+    for path, written in before.items():
+        assert path.stat().st_mtime_ns == written, f"{path}: made again"
+
+
 def outcome(workdir) -> dict:
     """All metrics of a run, but for what the clock decides."""
     found = {}

@@ -7,7 +7,7 @@ import runpy
 
 import numpy as np
 import pytest
-from program import finish, kill_when, outcome, start
+from program import finish, finish_after_kills, outcome
 
 from vlm_games.data.examples import Example, read, said
 from vlm_games.data.packing import encode
@@ -389,11 +389,9 @@ def test_a_killed_run_resumes_to_the_same_metrics(tmp_path):
     assert set(main["stages"]) == {"prefer", "infuse"}
     for name in ("reward_chosen", "reward_rejected", "margin", "accuracy"):
         assert np.isfinite(main["stages"]["prefer"][name])
-    for sign in (
+    signs = (
         "arms/main/iter_001/training/prefer/params",
         "arms/swapped/iter_001/training/prefer/step_2",
-    ):
-        process = start(tmp_path / "killed", cache, *SETTINGS)
-        kill_when(process, tmp_path / "killed" / sign)
-    finish(tmp_path / "killed", cache, *SETTINGS)
+    )
+    finish_after_kills(tmp_path / "killed", cache, signs, *SETTINGS)
     assert outcome(tmp_path / "killed") == undisturbed

@@ -6,7 +6,7 @@ import runpy
 import jax
 import numpy as np
 import pytest
-from program import ROOT, finish, kill_when, outcome, start
+from program import ROOT, finish, finish_after_kills, outcome
 
 from vlm_games.data.workdir import Workdir
 from vlm_games.fine_tune import Course, fine_tune
@@ -142,7 +142,6 @@ def test_a_model_that_writes_nothing_readable_is_told_and_left(undisturbed):
 
 def test_a_killed_run_resumes_to_the_same_metrics(tmp_path, cache, undisturbed):
     prepare(tmp_path)
-    sign = tmp_path / "arms/main/iter_001/training/learn/step_4"
-    kill_when(start(tmp_path, cache, *SETTINGS), sign)
-    finish(tmp_path, cache, *SETTINGS)
+    sign = "arms/main/iter_001/training/learn/step_4"
+    finish_after_kills(tmp_path, cache, (sign,), *SETTINGS)
     assert outcome(tmp_path) == outcome(undisturbed[0])

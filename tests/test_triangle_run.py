@@ -1,7 +1,7 @@
 """The method as a user starts it, killed wherever it is, and resumed."""
 
 import pytest
-from program import finish, kill_when, outcome, start
+from program import finish, finish_after_kills, outcome
 
 SETTINGS = (
     "method=triangle",
@@ -58,17 +58,10 @@ def test_a_run_leaves_what_it_promises(undisturbed):
     assert len(shards) == 2  # of main alone: controls take its pairs
 
 
-@pytest.mark.parametrize(
-    "sign", ["warm_up/tune/step_6", "dialogs/shard_00000.jsonl"]
-)
-def test_a_killed_run_resumes_to_the_same_metrics(
-    sign, tmp_path, cache, undisturbed
+def test_a_run_killed_in_every_phase_ends_with_the_same_metrics(
+    tmp_path, cache, undisturbed
 ):
-    process = start(tmp_path, cache, *SETTINGS)
-    kill_when(process, tmp_path / "arms/main/iter_001" / sign)
-    shards = tmp_path.glob("arms/*/*/dialogs/*.jsonl")
-    before = {path: path.stat().st_mtime_ns for path in shards}
-    finish(tmp_path, cache, *SETTINGS)
+    main = "arms/main/iter_001/"
+    signs = (main + "warm_up/tune/step_6", main + "dialogs/shard_00000.jsonl")
+    finish_after_kills(tmp_path, cache, signs, *SETTINGS)
     assert outcome(tmp_path) == outcome(undisturbed[0])
-    for path, written in before.items():
-        assert path.stat().st_mtime_ns == written, "made again"
