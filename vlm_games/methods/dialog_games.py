@@ -27,6 +27,7 @@ from vlm_games.methods.method import (
     REPLAY_ONLY,
     Selection,
     Stage,
+    Surroundings,
     Workbench,
 )
 from vlm_games.methods.retell import Pair, Reteller
@@ -267,6 +268,12 @@ class DialogGames:
         return choose.select(
             records, arm, self.config, self.bench, seed, budget
         )
+
+    @staticmethod
+    def views(
+        records: Sequence[GameRecord], iteration: int, around: Surroundings
+    ) -> tuple[()]:
+        return ()
 
     def show(
         self, records: Sequence[GameRecord], iteration: int, most: int

@@ -133,6 +133,24 @@ class Selection:
     figures: Mapping[str, Any]
 
 
+class Surroundings(Protocol):
+    """What a record is shown with; a Workbench has it, and so has a folder.
+
+    Attributes:
+      config: the run's ConfigDict. images: the unlabelled images.
+      instructions: what the model is told.
+    """
+
+    @property
+    def config(self) -> Any: ...
+
+    @property
+    def images(self) -> ImageSource: ...
+
+    @property
+    def instructions(self) -> Instructions: ...
+
+
 class Method(Protocol[Candidate]):
     """Candidates come in shards, each a pure function of its number.
 
@@ -185,7 +203,14 @@ class Method(Protocol[Candidate]):
     def show(
         self, records: Sequence[Candidate], iteration: int, most: int
     ) -> Sequence[GameView | CandidateView]:
-        """At most `most` of each outcome, with their pictures, for the page."""
+        """At most `most` of each outcome, with pictures, for the report."""
+
+    @staticmethod
+    def views(
+        records: Sequence[Candidate], iteration: int, around: Surroundings
+    ) -> Sequence[CandidateView]:
+        """All records of an iteration, in order, as a page shows them; none of
+        games, which have pages of their own."""
 
 
 def count_branches(examples: Examples) -> dict[str, int]:

@@ -37,9 +37,15 @@ from vlm_games.methods.descriptions import (
 from vlm_games.methods.drawing import draw_images
 from vlm_games.methods.estimates import Estimate, Sizes
 from vlm_games.methods.infuse import infused_examples, tokens_said
-from vlm_games.methods.method import REPLAY_ONLY, Selection, Stage, Workbench
+from vlm_games.methods.method import (
+    REPLAY_ONLY,
+    Selection,
+    Stage,
+    Surroundings,
+    Workbench,
+)
 from vlm_games.pretraining.examples import pick
-from vlm_games.report.candidates import CandidateView
+from vlm_games.report.candidates import CandidateView, Picture, first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,28 +109,13 @@ class Stic:
         seed, total = (self.bench.config.seed, 5), len(self.bench.images)
         return draw_images(total, self.count, seed, iteration)
 
-    def draw(self, number: int, image: int, iteration: int) -> Draw:
-        """By the candidate's number alone, whatever shard it is in."""
-        c, pools = self.config, self.bench.instructions
-        rng = np.random.default_rng((self.bench.config.seed, iteration, number))
-        corrupted = corrupt.draw_source(rng)
-        plain, careful, invitation = (
-            pick(rng, pool)
-            for pool in (pools.describe, pools.careful, pools.invent)
-        )
-        source = INVENTED if rng.random() < c.invented else corrupted
-        light, turn = corrupt.draw_colours(rng, c)
-        return Draw(
-            source, light, turn, number, image, plain, careful, invitation
-        )
-
     def candidates(
         self, params, prepared: tuple[int, ...], iteration: int, shard: int
     ) -> list[DescriptionRecord]:
         first = shard * self.config.shard
         images = prepared[first : first + self.config.shard]
         draws = [
-            self.draw(number, image, iteration)
+            draw(self.bench, number, image, iteration)
             for number, image in enumerate(images, start=first)
         ]
         pixels = fetch(
@@ -261,25 +252,52 @@ class Stic:
     def show(
         self, records: Sequence[DescriptionRecord], iteration: int, most: int
     ) -> list[CandidateView]:
-        return [
-            self._view(r, iteration)
-            for kept in (True, False)
-            for r in [r for r in records if r.kept == kept][:most]
-        ]
+        return first(self.views(records, iteration, self.bench), most)
 
-    def _view(self, r: DescriptionRecord, iteration: int) -> CandidateView:
-        """The clean image, and the corrupted one if there was one."""
-        clean = self.bench.images[r.image][None]
-        drawn = self.draw(r.number, r.image, iteration)
-        seen = corrupt.corrupt(clean, [drawn], self.config.low_side)
-        return CandidateView(
-            f"Pair {r.number}",
-            iteration,
-            r.kept,
-            f"rejected one {r.source}",
-            [*clean] if r.source == INVENTED else [*clean, *seen],
-            [
-                ("chosen", r.chosen.text, r.chosen.faithful),
-                ("rejected", r.rejected.text, r.rejected.faithful),
-            ],
-        )
+    @staticmethod
+    def views(
+        records: Sequence[DescriptionRecord],
+        iteration: int,
+        around: Surroundings,
+    ) -> list[CandidateView]:
+        return [_view(r, iteration, around) for r in records]
+
+
+def draw(around: Surroundings, number: int, image: int, iteration: int) -> Draw:
+    """By the candidate's number alone, whatever shard it is in."""
+    c, pools = around.config.stic, around.instructions
+    rng = np.random.default_rng((around.config.seed, iteration, number))
+    corrupted = corrupt.draw_source(rng)
+    plain, careful, invitation = (
+        pick(rng, pool)
+        for pool in (pools.describe, pools.careful, pools.invent)
+    )
+    source = INVENTED if rng.random() < c.invented else corrupted
+    light, turn = corrupt.draw_colours(rng, c)
+    return Draw(source, light, turn, number, image, plain, careful, invitation)
+
+
+def _view(
+    r: DescriptionRecord, iteration: int, around: Surroundings
+) -> CandidateView:
+    """The clean image, and the corrupted one if there was one."""
+
+    def spoilt() -> np.ndarray:
+        drawn = draw(around, r.number, r.image, iteration)
+        side = around.config.stic.low_side
+        return corrupt.corrupt(around.images[r.image][None], [drawn], side)[0]
+
+    pictures = [Picture("as it is", lambda: around.images[r.image])]
+    if r.source != INVENTED:
+        pictures.append(Picture(r.source, spoilt))
+    return CandidateView(
+        f"Pair {r.number}",
+        iteration,
+        r.kept,
+        f"rejected one {r.source}",
+        pictures,
+        [
+            ("chosen", r.chosen.text, r.chosen.faithful),
+            ("rejected", r.rejected.text, r.rejected.faithful),
+        ],
+    )

@@ -24,6 +24,7 @@ from vlm_games.methods.method import (
     REPLAY_ONLY,
     Selection,
     Stage,
+    Surroundings,
     Workbench,
 )
 from vlm_games.methods.text_records import (
@@ -36,7 +37,7 @@ from vlm_games.methods.text_records import (
     read_checks,
     read_written,
 )
-from vlm_games.report.candidates import CandidateView
+from vlm_games.report.candidates import CandidateView, first
 
 
 class TextOnly:
@@ -224,11 +225,16 @@ class TextOnly:
     def show(
         self, records: Sequence[SituationRecord], iteration: int, most: int
     ) -> list[CandidateView]:
-        return [
-            text_examples.view(r, iteration, self.bench.instructions)
-            for kept in (True, False)
-            for r in [r for r in records if r.kept == kept][:most]
-        ]
+        return first(self.views(records, iteration, self.bench), most)
+
+    @staticmethod
+    def views(
+        records: Sequence[SituationRecord],
+        iteration: int,
+        around: Surroundings,
+    ) -> list[CandidateView]:
+        marks = around.instructions
+        return [text_examples.view(r, iteration, marks) for r in records]
 
     def _check_config(self) -> None:
         """What would else fail after hours of writing."""

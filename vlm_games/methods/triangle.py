@@ -28,13 +28,13 @@ from vlm_games.methods.method import (
     REPLAY_ONLY,
     Selection,
     Stage,
+    Surroundings,
     Workbench,
     count_branches,
 )
 from vlm_games.methods.retell import Pair, Reteller, Retelling
-from vlm_games.methods.shares import highest, share_of_types
 from vlm_games.methods.triangle_record import NOT_READ, PairRecord
-from vlm_games.report.candidates import CandidateView
+from vlm_games.report.candidates import CandidateView, first
 
 TYPES = ("stratum", "form")
 
@@ -247,12 +247,11 @@ class Triangle:
     def show(
         self, records: Sequence[PairRecord], iteration: int, most: int
     ) -> list[CandidateView]:
-        scored = [r for r in records if r.score is not None]
-        c = self.config
-        best = share_of_types(scored, c.keep, c.balance, highest)
-        chosen = {r.number for r in best}
-        return [
-            r.view(self.bench.images[r.image], kept)
-            for kept in (True, False)
-            for r in [r for r in records if (r.number in chosen) == kept][:most]
-        ]
+        return first(self.views(records, iteration, self.bench), most)
+
+    @staticmethod
+    def views(
+        records: Sequence[PairRecord], iteration: int, around: Surroundings
+    ) -> list[CandidateView]:
+        kept = choosing.best(records, around.config.triangle)
+        return [r.view(around, r.number in kept) for r in records]
