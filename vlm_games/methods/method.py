@@ -32,8 +32,13 @@ from vlm_games.sampling.scoring import Scorer
 
 MAIN = "main"
 REPLAY_ONLY = "replay_only"  # the arm of every method that has no candidates
+Made = Callable[[int], None]  # told a count
 Examples = Mapping[str, Sequence[Example]]
 Candidate = TypeVar("Candidate", bound=Record)
+
+
+def unheard(count: int) -> None:
+    """Where nobody wants to know how many candidates there are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,8 +178,12 @@ class Method(Protocol[Candidate]):
     def estimate(sizes: Sizes) -> Estimate:
         """What an iteration makes, says and learns, told without a model."""
 
+    @property
+    def count(self) -> int:
+        """How many candidates an iteration has."""
+
     def shards(self) -> int:
-        """How many shards of candidates an iteration has."""
+        """In how many shards they are made."""
 
     def warm_up(self, arm: str, iteration: int) -> tuple[Stage, ...]:
         """What the arm's model learns before it makes candidates; () if it is
@@ -184,9 +193,19 @@ class Method(Protocol[Candidate]):
         """What all shards of an iteration share (encoded images)."""
 
     def candidates(
-        self, params: Any, prepared: Any, iteration: int, shard: int
+        self,
+        params: Any,
+        prepared: Any,
+        iteration: int,
+        shard: int,
+        made: Made = unheard,
     ) -> list[Candidate]:
-        """Makes one shard."""
+        """Makes one shard.
+
+        Args:
+          made: told how many of its candidates there are, where the host has
+            read what was said anyway; for the progress alone.
+        """
 
     def tokens_said(self, record: Candidate) -> int:
         """How many tokens the model said to make a candidate."""

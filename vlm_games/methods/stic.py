@@ -39,10 +39,12 @@ from vlm_games.methods.estimates import Estimate, Sizes
 from vlm_games.methods.infuse import infused_examples, tokens_said
 from vlm_games.methods.method import (
     REPLAY_ONLY,
+    Made,
     Selection,
     Stage,
     Surroundings,
     Workbench,
+    unheard,
 )
 from vlm_games.pretraining.examples import pick
 from vlm_games.report.candidates import CandidateView, Picture, first
@@ -91,7 +93,7 @@ class Stic:
 
     @property
     def count(self) -> int:
-        """Candidates of an iteration: an image is described once in it."""
+        """An image is described once in an iteration."""
         return min(self.config.images, len(self.bench.images))
 
     @staticmethod
@@ -110,7 +112,12 @@ class Stic:
         return draw_images(total, self.count, seed, iteration)
 
     def candidates(
-        self, params, prepared: tuple[int, ...], iteration: int, shard: int
+        self,
+        params,
+        prepared: tuple[int, ...],
+        iteration: int,
+        shard: int,
+        made: Made = unheard,
     ) -> list[DescriptionRecord]:
         first = shard * self.config.shard
         images = prepared[first : first + self.config.shard]
@@ -129,8 +136,9 @@ class Stic:
         role = Role(params, self.bench.engine.encode(params, both))
         careful = [self._careful(i, d) for i, d in enumerate(draws)]
         stray = [self._stray(i, d, len(draws)) for i, d in enumerate(draws)]
+        # A pair is there when both of its descriptions are.
         chosen = self._say(role, careful, iteration)
-        rejected = self._say(role, stray, iteration)
+        rejected = self._say(role, stray, iteration, made)
         plain: list[Answer | None] = [None] * len(draws)
         if prefer.UNCORRUPTED in self.bench.config.controls:
             asked = [self._plain(i, d) for i, d in enumerate(draws)]
@@ -157,12 +165,15 @@ class Stic:
         text = self.bench.prompts.instruct(d.plain)
         return self.config.temperature, Asked(place, text, (d.number, 2))
 
-    def _say(self, role: Role, requests, iteration: int) -> list[Answer]:
+    def _say(
+        self, role: Role, requests, iteration: int, told: Made = unheard
+    ) -> list[Answer]:
         """Answers in the order of the requests, one temperature at a time."""
         bench, c = self.bench, self.config
         found: dict[int, Answer] = {}
         for heat in sorted({heat for heat, _ in requests}):
             places = [i for i, (h, _) in enumerate(requests) if h == heat]
+            before = len(found)
             answers = answer(
                 bench.engine,
                 bench.tokenizer,
@@ -172,6 +183,7 @@ class Stic:
                 heat,
                 (bench.config.seed, iteration),
                 c.rows,
+                lambda count, before=before: told(before + count),
             )
             found |= dict(zip(places, answers, strict=True))
         return [found[i] for i in range(len(requests))]

@@ -22,10 +22,12 @@ from vlm_games.methods.estimates import Estimate, Sizes
 from vlm_games.methods.method import (
     MAIN,
     REPLAY_ONLY,
+    Made,
     Selection,
     Stage,
     Surroundings,
     Workbench,
+    unheard,
 )
 from vlm_games.methods.text_records import (
     UNFINISHED,
@@ -57,8 +59,12 @@ class TextOnly:
     def estimate(sizes: Sizes) -> Estimate:
         return estimates.text(sizes)
 
+    @property
+    def count(self) -> int:
+        return self.config.records
+
     def shards(self) -> int:
-        return -(-self.config.records // self.config.shard)
+        return -(-self.count // self.config.shard)
 
     def warm_up(self, arm: str, iteration: int) -> tuple[Stage, ...]:
         return ()
@@ -68,7 +74,12 @@ class TextOnly:
         return without_images(self.bench.engine, params)
 
     def candidates(
-        self, params, prepared: Role, iteration: int, shard: int
+        self,
+        params,
+        prepared: Role,
+        iteration: int,
+        shard: int,
+        made: Made = unheard,
     ) -> list[SituationRecord]:
         c = self.config
         first = shard * c.shard
@@ -82,6 +93,7 @@ class TextOnly:
             c.tokens,
             c.temperature,
             iteration,
+            made,
         )
         records = [
             self._record(number, iteration, words)
@@ -89,7 +101,9 @@ class TextOnly:
         ]
         return self._ask_again(prepared, records, iteration)
 
-    def _say(self, role, asked, limit, temperature, iteration) -> list[Answer]:
+    def _say(
+        self, role, asked, limit, temperature, iteration, told: Made = unheard
+    ) -> list[Answer]:
         bench = self.bench
         seed = (bench.config.seed, iteration)
         return answer(
@@ -101,6 +115,7 @@ class TextOnly:
             temperature,
             seed,
             self.config.rows,
+            told,
         )
 
     def _instruction(self, number: int, iteration: int) -> str:
