@@ -1,5 +1,7 @@
 """The viewer over runs whose candidates are no games."""
 
+import dataclasses
+
 import made_run
 import numpy as np
 import pytest
@@ -73,7 +75,7 @@ def test_the_gallery_shows_what_is_asked_for(open_site, method, query, lines):
         (
             "stic",
             1,
-            ("Pair 1 ", "rejected one blurred", "a blue ring .", "−2.5")
+            ("Pair 1 ", "kept: against a blurred view", "a blue ring .", "−2.5")
             + ("chosen.truths", "as it is"),
         ),
         ("triangle", 9, ("kept: score 0.90 among color", "question again")),
@@ -94,19 +96,16 @@ def test_pictures_are_what_the_model_saw(open_site):
     site = open_site("stic")
     assert site.text("/candidates/main/1/0/0").count("<img") == 1
     run = RunFolder(site.text("/").partition("stic · ")[2].partition("<")[0])
-    clean = run.images[4]
-    for number, expected in (
-        (0, clean),
-        (
-            1,
-            corrupt.corrupt(
-                clean[None], [stic.draw(run, 1, 4, 1)], run.config.stic.low_side
-            )[0],
-        ),
-    ):
-        _, _, body = site.ask(f"/candidates/main/1/0/1/{number}.png")
+    # Recoloured as the run's own draws tell.
+    drawn = stic.draw(run, 2, 5, 1)
+    drawn = dataclasses.replace(drawn, source="recoloured")
+    clean = run.images[5]
+    (spoilt,) = corrupt.corrupt(clean[None], [drawn], 8)
+    assert (spoilt != clean).any()
+    for number, expected in enumerate((clean, spoilt)):
+        _, _, body = site.ask(f"/candidates/main/1/0/2/{number}.png")
         np.testing.assert_array_equal(from_png(body), expected)
-    assert site.ask("/candidates/main/1/0/1/2.png")[0] == 404
+    assert site.ask("/candidates/main/1/0/2/2.png")[0] == 404
 
 
 @pytest.mark.parametrize("method", ["stic", "triangle", "text"])

@@ -30,7 +30,9 @@ from vlm_games.games.answer import Answer, Asked, answer
 from vlm_games.games.play import Role
 from vlm_games.methods import corrupt, estimates, prefer
 from vlm_games.methods.descriptions import (
+    BLURRED,
     INVENTED,
+    RECOLOURED,
     Description,
     DescriptionRecord,
 )
@@ -48,6 +50,13 @@ from vlm_games.methods.method import (
 )
 from vlm_games.pretraining.examples import pick
 from vlm_games.report.candidates import CandidateView, Picture, first
+
+# What a chosen description is preferred to, by the source of the other.
+AGAINST = {
+    INVENTED: "against an invention",
+    BLURRED: "against a blurred view",
+    RECOLOURED: "against a recoloured view",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,6 +183,10 @@ class Stic:
         for heat in sorted({heat for heat, _ in requests}):
             places = [i for i, (h, _) in enumerate(requests) if h == heat]
             before = len(found)
+
+            def told_of_all(count: int, before: int = before) -> None:
+                told(before + count)
+
             answers = answer(
                 bench.engine,
                 bench.tokenizer,
@@ -183,7 +196,7 @@ class Stic:
                 heat,
                 (bench.config.seed, iteration),
                 c.rows,
-                lambda count, before=before: told(before + count),
+                told_of_all,
             )
             found |= dict(zip(places, answers, strict=True))
         return [found[i] for i in range(len(requests))]
@@ -296,6 +309,7 @@ def _view(
 
     def spoilt() -> np.ndarray:
         drawn = draw(around, r.number, r.image, iteration)
+        drawn = dataclasses.replace(drawn, source=r.source)
         side = around.config.stic.low_side
         return corrupt.corrupt(around.images[r.image][None], [drawn], side)[0]
 
@@ -306,7 +320,7 @@ def _view(
         f"Pair {r.number}",
         iteration,
         r.kept,
-        f"rejected one {r.source}",
+        AGAINST[r.source],
         pictures,
         [
             ("chosen", r.chosen.text, r.chosen.faithful),

@@ -149,7 +149,7 @@ class RunFolder:
         for path in self.shards(arm, iteration):
             try:
                 changed = path.stat().st_mtime_ns
-                records = _read(path, changed, self.method.record)
+                records = _read(path, changed, self.config.method)
             except (FileNotFoundError, TornShardError):
                 continue
             shard = int(path.stem.rpartition("_")[2])
@@ -204,12 +204,10 @@ class RunFolder:
 
 
 @functools.lru_cache(SHARDS_KEPT)
-def _read(
-    path: pathlib.Path, changed: int, kind: type[Record]
-) -> Sequence[Record]:
+def _read(path: pathlib.Path, changed: int, method: str) -> Sequence[Record]:
     """Of a shard; `changed` makes one that was written again a new one."""
     del changed
-    return tuple(read_shard(path, kind))
+    return tuple(read_shard(path, METHODS[method].record))
 
 
 def _last_change(root: pathlib.Path) -> float:
