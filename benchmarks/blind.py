@@ -12,6 +12,7 @@ import pathlib
 import runpy
 import sys
 
+import jax
 import numpy as np
 from absl import flags
 
@@ -19,18 +20,33 @@ from vlm_games import command_line, workbench
 from vlm_games.evaluation.game_success import held_out_specs, success_rate
 from vlm_games.evaluation.measure import stack
 from vlm_games.games.play import Role
+from vlm_games.planning.dry_run import playing_gib
 from vlm_games.training import checkpoint
 
 _GAMES = flags.DEFINE_integer("games", 512, "Games per checkpoint.", 1)
 _CHECKPOINTS = flags.DEFINE_list("checkpoints", [], "Besides the base.")
 _SEED = flags.DEFINE_integer("seed", 11, "Of the image sets.", 0)
 _JSON = flags.DEFINE_string("json", None, "File for the figures.")
+_DRY_RUN = command_line.define_dry_run()
 DRAWS = (0, 5)  # seed of what is said
 CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "scenes.py"
 
 
+def tell(config) -> str:
+    """What would be done."""
+    gib = playing_gib(config, jax.device_count(), CONFIG.parent)
+    return (
+        f"{_GAMES.value} games with a blind Describer by each of "
+        f"{1 + len(_CHECKPOINTS.value)} models; about {gib:.2f} GiB of each "
+        f"of {jax.device_count()} devices."
+    )
+
+
 def main() -> None:
     config = runpy.run_path(str(CONFIG))["get_config"]()
+    if _DRY_RUN.value:
+        print(tell(config))
+        return
     setup = workbench.build(config)
     bench = setup.bench
     base = setup.base_params

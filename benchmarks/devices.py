@@ -25,12 +25,15 @@ from vlm_games.games.protocol import GameSettings
 from vlm_games.models.checkpoint import load_model
 from vlm_games.models.mesh import make_mesh, place
 from vlm_games.models.shipped import SHIPPED
+from vlm_games.planning.dry_run import playing_gib
 from vlm_games.sampling.engine import Engine
 from vlm_games.worlds.splits import load_split
 
 _GAMES = flags.DEFINE_integer("games", 1024, "Games to play on each.", 1)
 _SEED = flags.DEFINE_integer("seed", 0, "Of image sets and draws.", 0)
 _JSON = flags.DEFINE_string("json", None, "File for the figures.")
+_DRY_RUN = command_line.define_dry_run()
+SLOTS = 128
 
 
 def play(devices, specs, pixels, temperature: float):
@@ -44,7 +47,7 @@ def play(devices, specs, pixels, temperature: float):
         guess="spoken",
         guesser_temperature=temperature,
         describer_temperature=temperature,
-        slots=128,
+        slots=SLOTS,
     )
     tokenizer = load_tokenizer(str(SHIPPED))
     size = len(specs[0].images)
@@ -57,7 +60,21 @@ def play(devices, specs, pixels, temperature: float):
     }
 
 
+def tell() -> str:
+    """What would be done."""
+    fields = [f"config.play.slots={SLOTS}", "config.iterations=1"]
+    config = command_line.load_config("scenes", fields)
+    gib = playing_gib(config, 1, command_line.own_configs())
+    return (
+        f"{_GAMES.value} games of the shipped base, greedy and sampled, on one "
+        f"device and on all {jax.device_count()}; about {gib:.2f} GiB of one."
+    )
+
+
 def main() -> None:
+    if _DRY_RUN.value:
+        print(tell())
+        return
     devices = jax.devices()
     if len(devices) < 2:
         sys.exit("There is one device: set XLA_FLAGS as the docstring says.")

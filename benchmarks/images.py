@@ -45,8 +45,11 @@ _EMBED = flags.DEFINE_integer("embed", 10_000, "Images to embed.", 256)
 _ANCHORS = flags.DEFINE_integer("anchors", 4_096, "Images that look.", 1)
 _ONLY = flags.DEFINE_list("only", ["index", "play", "embed", "similar"], "")
 _JSON = flags.DEFINE_string("json", None, "File for the figures.")
+_DRY_RUN = command_line.define_dry_run()
 _PART = flags.DEFINE_string("part", None, "Of the child: what it measures.")
 
+BYTES = 45_000  # of a file, about
+WIDTH = 256  # of the vectors that are looked through
 KINDS = 200  # different pictures; all files differ by a comment
 
 
@@ -173,7 +176,7 @@ def similar() -> dict[str, Any]:
     """Clustered vectors: each has some twenty that are near."""
     from vlm_games.games import neighbours
 
-    rng, count, width = np.random.default_rng(0), _COUNT.value, 256
+    rng, count, width = np.random.default_rng(0), _COUNT.value, WIDTH
     centres = rng.standard_normal((count // 20, width), np.float32)
     embeddings = centres[rng.integers(len(centres), size=count)]
     embeddings += 0.7 * rng.standard_normal((count, width), np.float32)
@@ -215,7 +218,33 @@ def similar() -> dict[str, Any]:
 PARTS = {"index": index, "play": play, "embed": embed, "similar": similar}
 
 
+def tell() -> str:
+    """What would be done."""
+    count = _COUNT.value
+    there = (pathlib.Path(_FOLDER.value) / "all.jsonl").exists()
+    squares = _SHOW.value * _SIZE.value**2 * 3
+    work = {
+        "index": f"{count:,} files by folder and by manifest",
+        "play": f"{_SHOW.value:,} squares of {_SIZE.value} pixels, three "
+        f"times; {squares / 2**30:.2f} GiB of disk cache",
+        "embed": f"{_EMBED.value:,} images by the shipped base, twice",
+        "similar": f"neighbours of {_ANCHORS.value:,} of {count:,} vectors; "
+        f"about {2 * count * WIDTH * 4 / 2**30:.2f} GiB of memory",
+    }
+    made = "is used if it has them" if there else "is written first"
+    return "\n".join(
+        [
+            f"{_FOLDER.value} {made}: {count:,} JPEG files, about "
+            f"{count * BYTES / 2**30:.2f} GiB.",
+            *(f"{part}: {work[part]}" for part in _ONLY.value),
+        ]
+    )
+
+
 def main() -> None:
+    if _DRY_RUN.value:
+        print(tell())
+        return
     if _PART.value:
         found = PARTS[_PART.value]()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

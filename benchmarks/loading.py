@@ -34,6 +34,7 @@ from vlm_games.hub.stored import INDEX, open_weights
 
 _GIB = flags.DEFINE_float("gib", 2.0, "Size of a checkpoint, at least.", 0.01)
 _JSON = flags.DEFINE_string("json", None, "File for the figures.")
+_DRY_RUN = command_line.define_dry_run()
 _LOAD = flags.DEFINE_string("load", None, "Of the child: what it loads.")
 _DTYPE = flags.DEFINE_string("dtype", "bfloat16", "Of the child: of params.")
 _DEVICES = flags.DEFINE_integer("devices", 1, "Of the child: on the CPU.", 1)
@@ -208,7 +209,30 @@ def peak_extra(samples, found: Mapping[str, Any]) -> int:
     )
 
 
+def tell() -> str:
+    """What would be done."""
+    lines = []
+    for stored, wanted, devices in CASES:
+        sizes = np.dtype(wanted).itemsize / np.dtype(stored).itemsize
+        lines.append(
+            f"a file of {stored} as {wanted} on {devices} devices: about "
+            f"{_GIB.value * sizes:.2f} GiB of params"
+        )
+    return "\n".join(
+        [
+            f"In {tempfile.gettempdir()}, one checkpoint at a time of "
+            f"{_GIB.value:g} GiB or more is written, then loaded:",
+            *lines,
+            "Each in a process of its own, with up to twice its largest "
+            "tensor beside the params.",
+        ]
+    )
+
+
 def main() -> None:
+    if _DRY_RUN.value:
+        print(tell())
+        return
     if _LOAD.value:
         folder = pathlib.Path(_LOAD.value)
         print(json.dumps(load(folder, _DTYPE.value, _DEVICES.value)))

@@ -30,6 +30,7 @@ from vlm_games.games.protocol import GameSettings, PlayedGame
 from vlm_games.models.checkpoint import load_model
 from vlm_games.models.mesh import make_mesh, place
 from vlm_games.models.shipped import SHIPPED
+from vlm_games.planning.dry_run import playing_gib
 from vlm_games.sampling.engine import Engine
 from vlm_games.worlds.splits import load_split
 
@@ -43,6 +44,7 @@ _TURNS = flags.DEFINE_integer("turns", 4, "Questions in a game, at most.", 1)
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Rounds after the warm-up.", 1)
 _SEED = flags.DEFINE_integer("seed", 0, "Of image sets and draws.", 0)
 _JSON = flags.DEFINE_string("json", None, "File for the figures.")
+_DRY_RUN = command_line.define_dry_run()
 
 FLAGS = (
     *(_BASE, _GAMES, _SINGLE, _SLOTS, _IMAGES),
@@ -306,7 +308,36 @@ def table_of(figures: dict[str, dict]) -> str:
     return "\n".join(lines)
 
 
+def tell() -> str:
+    """What would be done."""
+    fields = {
+        "base": _BASE.value,
+        "iterations": 1,
+        "play_images": _POOL.value,
+        "play.slots": _SLOTS.value,
+        "play.turns": _TURNS.value,
+        "game.games": _GAMES.value,
+        "game.images": _IMAGES.value,
+    }
+    given = [f"config.{name}={value}" for name, value in fields.items()]
+    config = command_line.load_config("scenes", given)
+    devices = jax.device_count()
+    gib = playing_gib(config, devices, command_line.own_configs())
+    games = {KEPT: _GAMES, SINGLE: _SINGLE, REREADING: _GAMES}
+    told = [f"{name}: {flag.value} games" for name, flag in games.items()]
+    return (
+        f"{_BASE.value}; {', '.join(told)} in each of {_ROUNDS.value} rounds "
+        f"after two of warm-up; {_SLOTS.value} at once, of {_IMAGES.value} of "
+        f"{_POOL.value} images, up to {_TURNS.value} turns.\n"
+        f"About {gib:.2f} GiB of each of {devices} devices with caches kept, "
+        "and the image tokens of every turn where they are read anew."
+    )
+
+
 def main() -> None:
+    if _DRY_RUN.value:
+        print(tell())
+        return
     config, params = load_model(_BASE.value)
     tokenizer = load_tokenizer(_BASE.value)
     _, pixels = load_split(

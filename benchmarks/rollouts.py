@@ -25,12 +25,16 @@ from absl import flags
 from engines import work as works
 
 from vlm_games import command_line
-from vlm_games.base_model import load_base
+from vlm_games.base_model import find_model, load_base
 from vlm_games.data.images import RenderedSource
 from vlm_games.games.layout import handover, opening
 from vlm_games.games.prompts import SLOT
 from vlm_games.games.protocol import GameSettings
+from vlm_games.hub import weights
+from vlm_games.hub.family import find_family
+from vlm_games.models.config import VLMConfig
 from vlm_games.models.mesh import make_mesh
+from vlm_games.planning import memory
 
 _SIZE = flags.DEFINE_enum("size", "small", ["small", "mid", "7b"], "Of model.")
 _GAMES = flags.DEFINE_integer("games", 16, "Games at once.", 1)
@@ -51,12 +55,14 @@ _VLLM = flags.DEFINE_string(
     "vllm_python", os.environ.get("VLLM_PYTHON"), "Python that has vLLM."
 )
 _JSON = flags.DEFINE_string("json", None, "File for the figures.")
+_DRY_RUN = command_line.define_dry_run()
 
 ENGINES = pathlib.Path(__file__).parent / "engines"
 OURS = "ours"
 # Engines round differently, which may flip a token where two are all but
 # equally likely, and then the rest of its game.
 LEAST_SAME = 0.8
+AROUND = 16  # tokens around a question and its answer, rather too many
 
 
 class Engine:
@@ -292,11 +298,45 @@ def show(result: dict) -> str:
     return "\n".join(lines)
 
 
+def architecture() -> VLMConfig:
+    """Of the model that is played with."""
+    if _MODEL.value:
+        return find_model(_MODEL.value, 0)
+    from engines import make_llava  # only now: it imports PyTorch
+
+    fields = make_llava.config(_SIZE.value).to_dict()
+    return find_family(fields).config(fields)
+
+
+def tell(names: list[str]) -> str:
+    """What would be done; memory is that of our own engine."""
+    model, turns = architecture(), max(_TURNS.value, _LONG.value)
+    shapes = weights.abstract_params(model)
+    count = sum(x.size for x in shapes.values())
+    tokens = _IMAGES.value * model.tokens_per_image
+    tokens += turns * (2 * _TOKENS.value + AROUND)
+    held = memory.session_bytes(model, _GAMES.value, tokens)
+    gib = (memory.tree_bytes(shapes) + held) / 2**30
+    rounds, games = _ROUNDS.value, _GAMES.value
+    return (
+        f"{_MODEL.value or _SIZE.value}: {count / 1e6:,.1f} million params.\n"
+        f"{', '.join(names)}: {rounds} rounds after the warm-up, each of "
+        f"{games} games at once, of {_IMAGES.value} images, {_TURNS.value} "
+        f"turns, {_TOKENS.value} tokens said by a role in a turn"
+        + (f"; ours also {_LONG.value} turns" if OURS in names else "")
+        + f".\nAbout {gib:.2f} GiB for params and the Guesser's cache, in each "
+        f"of {len(names)} processes; vllm sets its cache's size itself."
+    )
+
+
 def main() -> None:
     names = list(_ENGINES.value)
     if "vllm" in names and not _VLLM.value:
         names.remove("vllm")
         print("vllm: not measured; --vllm_python does not name its Python.")
+    if _DRY_RUN.value:
+        print(tell(names))
+        return
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)
         model = pathlib.Path(_MODEL.value or folder / "model")

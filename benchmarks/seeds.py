@@ -6,19 +6,23 @@
 Each seed is a run of vlm_games.main of its own, resumable like any other;
 `--jobs` of them go side by side, each on its own share of the cores. All start
 from the same base and are measured on the same held-out scenes; what differs
-is every draw of the loop: sets, games, answers, views, batches.
+is every draw of the loop: sets, games, answers, views, batches. With --dry_run
+it only tells what a run would do.
 """
 
 import json
 import pathlib
 import sys
 
+import jax
 from absl import flags
 
 from vlm_games import command_line
 from vlm_games.data.workdir import Workdir
+from vlm_games.planning.dry_run import dry_runs
+from vlm_games.planning.plan import Device
 from vlm_games.report.intervals import interval
-from vlm_games.side_by_side import RunFailedError, run_all
+from vlm_games.side_by_side import RunFailedError, run_all, run_flags
 
 _CONFIG = flags.DEFINE_string(
     "config", None, "Config file, or the name of one of ours."
@@ -28,6 +32,8 @@ _SEEDS = flags.DEFINE_integer("seeds", 5, "Number of seeds, from 0.")
 _JOBS = flags.DEFINE_integer("jobs", 2, "Runs side by side.")
 _JSON = flags.DEFINE_string("json", None, "File of the figures.")
 _SET = flags.DEFINE_multi_string("set", [], "More flags, --set=config.x=1.")
+_DRY_RUN = command_line.define_dry_run()
+_MEMORY, _SPEED = command_line.define_device()
 
 MEASURES = (
     "vqa_yes_no",
@@ -103,15 +109,26 @@ def markdown(result: dict) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+def tell(path: str) -> int:
+    """Prints the dry run of one seed; status 1 if it does not fit."""
+    device = Device(jax.device_count(), _MEMORY.value, _SPEED.value)
+    found = command_line.load_config(path, _SET.value)
+    title = f"{_CONFIG.value}, {_SEEDS.value} times (seeds)"
+    text, fits = dry_runs({title: found}, device, pathlib.Path(path).parent)
+    print(text)
+    return 0 if fits else 1
+
+
+def main() -> int:
+    named = command_line.find_config(_CONFIG.value)
+    if _DRY_RUN.value:
+        return tell(named)
+    if _WORKDIR.value is None:
+        raise ValueError("give --workdir, parent of the runs, or --dry_run.")
     root = pathlib.Path(_WORKDIR.value)
     workdirs = [root / f"seed_{seed}" for seed in range(_SEEDS.value)]
     flags_of = {
-        workdir: [
-            f"--config={command_line.find_config(_CONFIG.value)}",
-            f"--config.seed={seed}",
-            *[f"--{item}" for item in _SET.value],
-        ]
+        workdir: run_flags(named, seed, _SET.value)
         for seed, workdir in enumerate(workdirs)
     }
     run_all(flags_of, _JOBS.value)
@@ -122,7 +139,8 @@ def main() -> None:
         path = pathlib.Path(_JSON.value)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(result, indent=1) + "\n")
+    return 0
 
 
 if __name__ == "__main__":
-    command_line.run(main, ["config", "workdir"], (RunFailedError,))
+    command_line.run(main, ["config"], (RunFailedError,))

@@ -22,10 +22,11 @@ from vlm_games.evaluation.choices import choice_accuracy, draw_choices
 from vlm_games.evaluation.descriptions import describe, description_figures
 from vlm_games.evaluation.questions import draw_items
 from vlm_games.evaluation.speaker import Speaker
-from vlm_games.games.answer import Asked, answer
+from vlm_games.games.answer import ROWS, Asked, answer
 from vlm_games.games.instructions import read_back
 from vlm_games.games.play import Role
 from vlm_games.models.mesh import make_mesh
+from vlm_games.planning.dry_run import playing_gib
 from vlm_games.sampling.engine import Engine
 from vlm_games.worlds import questions as world
 
@@ -33,7 +34,10 @@ _BASE = flags.DEFINE_string("base", "", "As config.base.")
 _SPLIT = flags.DEFINE_string("split", "target/validation", "Of the scenes.")
 _SCENES = flags.DEFINE_integer("scenes", 250, "How many.", 1)
 _JSON = flags.DEFINE_string("json", None, "File for the figures.")
+_DRY_RUN = command_line.define_dry_run()
 OPTIONS = 4
+# Tokens of an answer: a pair, a question, a record, a description.
+PAIR, QUESTION, RECORD, DESCRIPTION = 24, 16, 72, 40
 
 
 def percent(found) -> float | None:
@@ -55,7 +59,7 @@ def pairs(say, words, scenes) -> dict:
     ]
     found = [
         read_back(words.instructions.pair_said, x.text)
-        for x in say(asked, 24, 1.0)
+        for x in say(asked, PAIR, 1.0)
     ]
     known = [
         (world.BY_TEXT[f["question"]], f["answer"], scene)
@@ -88,7 +92,7 @@ def asked_for(say, words, scenes) -> dict:
         )
         for x in items
     ]
-    found = say(asked, 16, 0.0)
+    found = say(asked, QUESTION, 0.0)
     true = [
         is_true(f.text, x.answer, scenes[x.image])
         for f, x in zip(found, items, strict=True)
@@ -101,7 +105,7 @@ def records(say, words, count: int) -> dict:
     spoken = words.instructions
     prompt = words.prompts.instruct(spoken.situation[0], image=False)
     asked = [Asked(None, prompt, (i, 0)) for i in range(count)]
-    texts = [x.text for x in say(asked, 72, 1.0)]
+    texts = [x.text for x in say(asked, RECORD, 1.0)]
     template = spoken.situation_with(OPTIONS)
     legal, right, grounded = [], [], []
     for fields in [read_back(template, text) for text in texts]:
@@ -124,7 +128,31 @@ def records(say, words, count: int) -> dict:
     }
 
 
+def tell() -> str:
+    """What would be done; most memory is taken where records are written."""
+    fields = [
+        f"config.base={_BASE.value}",
+        "config.method=text",
+        "config.iterations=1",
+        f"config.text.rows={ROWS}",
+        f"config.text.tokens={RECORD}",
+    ]
+    config = command_line.load_config("scenes", fields)
+    gib = playing_gib(config, 1, command_line.own_configs())
+    n = _SCENES.value
+    return (
+        f"{_BASE.value or 'the shipped base'} on {n} scenes of {_SPLIT.value}: "
+        f"{n} pairs of up to {PAIR} tokens, {n} records of {RECORD}, {n} "
+        f"descriptions of {DESCRIPTION}, questions for the answers on every "
+        f"other scene, of {QUESTION}, and multiple choices, seen and told.\n"
+        f"About {gib:.2f} GiB of one device, {ROWS} answers at a time."
+    )
+
+
 def main() -> None:
+    if _DRY_RUN.value:
+        print(tell())
+        return
     mesh = make_mesh(jax.devices()[:1])
     base = load_base(_BASE.value, "float32", 0, {}, mesh)
     engine = Engine(base.model, mesh)
@@ -140,7 +168,7 @@ def main() -> None:
     told = [world.caption(source.scenes[x.image]) for x in items]
     seen = choice_accuracy(speaker, role, items, 0)
     read = choice_accuracy(speaker, role, items, 0, told)
-    texts = describe(speaker, role, len(source), 40)
+    texts = describe(speaker, role, len(source), DESCRIPTION)
     result = {
         **pairs(say, base, source.scenes),
         **asked_for(say, base, source.scenes),

@@ -1,4 +1,4 @@
-"""A workdir as a run of dialog games leaves it, made by hand in no time."""
+"""A workdir as a run leaves it, made by hand in no time."""
 
 import dataclasses
 import importlib.util
@@ -8,6 +8,19 @@ import pathlib
 from vlm_games.data.images import RenderedSource
 from vlm_games.data.records import GameRecord, Turn
 from vlm_games.data.workdir import Workdir
+from vlm_games.methods.descriptions import (
+    BLURRED,
+    INVENTED,
+    RECOLOURED,
+    Description,
+    DescriptionRecord,
+)
+from vlm_games.methods.text_records import (
+    UNREADABLE,
+    UNSURE,
+    SituationRecord,
+)
+from vlm_games.methods.triangle_record import NOT_READ, PairRecord
 
 ROOT = pathlib.Path(__file__).parents[1]
 IMAGES = 12
@@ -104,11 +117,106 @@ def metrics(iteration: int) -> dict:
     }
 
 
+def descriptions(iteration: int) -> list[DescriptionRecord]:
+    """STIC's: kept, of an invention and of two spoilt views; and dropped."""
+    names = RenderedSource("target/play", IMAGES).names
+
+    def said(text, truths=(1, 1), ended=True) -> Description:
+        return Description(text, ended, -2.5, 4, truths)
+
+    def pair(number, source, rejected, kept=True) -> DescriptionRecord:
+        return DescriptionRecord(
+            number=number,
+            iteration=iteration,
+            seed=0,
+            image=number + 3,
+            name=names[number + 3],
+            instruction="describe :",
+            chosen=said("a red ring ."),
+            rejected=rejected,
+            source=source,
+            plain=None,
+            kept=kept,
+        )
+
+    return [
+        pair(0, INVENTED, said(HOSTILE, (0, 1))),
+        pair(1, BLURRED, said("a blue ring .", (0, 1))),
+        pair(2, RECOLOURED, said("a green ring .", (0, 1))),
+        pair(3, BLURRED, said("a ring and a", ended=False), kept=False),
+    ]
+
+
+def pairs(iteration: int) -> list[PairRecord]:
+    """Triangle's: ten that were read, of one kind, and one that was not."""
+    names = RenderedSource("target/play", IMAGES).names
+
+    def pair(number, **read) -> PairRecord:
+        fields = NOT_READ | read
+        place = {"iteration": iteration, "seed": 0, "image": number}
+        words = {"name": names[number], "said": HOSTILE, "tokens": 9}
+        return PairRecord(number=number, **place, **words, **fields)
+
+    good = [
+        pair(
+            i,
+            question="what color is the ring ?",
+            answer=("red", "blue")[i % 2],
+            kind="color",
+            form="short",
+            question_again="what color is it ?",
+            answer_again="red",
+            similarity_answer=i / 10,
+            score=i / 10,
+            true=i > 5,
+        )
+        for i in range(10)
+    ]
+    return [*good, pair(10)]
+
+
+def situations(iteration: int) -> list[SituationRecord]:
+    """Of text: kept, dropped after its checks, and not to be read."""
+
+    def situation(number, answer, reason, checks=()) -> SituationRecord:
+        read = answer is not None
+        return SituationRecord(
+            number=number,
+            iteration=iteration,
+            seed=0,
+            written=HOSTILE,
+            situation="a red ring . a blue cross ." if read else "",
+            question="what color is the ring ?" if read else "",
+            options=("red", "blue", "green", "none") if read else (),
+            answer=answer,
+            rationale="the ring is red ." if read else "",
+            checks=checks,
+            kept=reason is None,
+            reason=reason,
+            tokens=30,
+            true=answer == 0 if read else None,
+        )
+
+    return [
+        situation(0, 0, None, (0, 0)),
+        situation(1, 1, UNSURE, (1, None)),
+        situation(2, None, UNREADABLE),
+    ]
+
+
+MADE = {
+    "dialog_games": games,
+    "stic": descriptions,
+    "triangle": pairs,
+    "text": situations,
+}
+
+
 def make_run(root, config=None, digests=None, hostile=False) -> Workdir:
-    """Main's games of two iterations; the second is not measured yet.
+    """Main's candidates of two iterations; the second is not measured yet.
 
     Args:
-      digests: of the inputs. hostile: whether a question is HOSTILE.
+      digests: of the inputs. hostile: whether a question of a game is HOSTILE.
     """
     config = config or make_config()
     workdir = Workdir(root)
@@ -116,7 +224,7 @@ def make_run(root, config=None, digests=None, hostile=False) -> Workdir:
     fields = config.to_dict() | {"digests": digests or {}}
     (workdir.root / "config.json").write_text(json.dumps(fields))
     for iteration in (1, 2):
-        found = games(iteration)
+        found = MADE[config.method](iteration)
         if hostile and iteration == 2:
             last = dataclasses.replace(found[3].turns[0], question=HOSTILE)
             found[3] = dataclasses.replace(found[3], turns=(last,))

@@ -181,8 +181,8 @@ def test_in_the_new_game_all_questions_are_of_one_topic(added, monkeypatch):
     method.bench = bench()
     specs = [GameSpec(number, (0, 1), 0) for number in range(4, 9)]
     prepared = Prepared(None, None, (), None, (), None)
-    played = method.play_games(None, prepared, specs, (0, 1))
-    assert [g.spec for g in played] == specs
+    played = list(method.play_games(None, prepared, specs, (0, 1)))
+    assert {g.spec.game for g in played} == set(range(4, 9))
     for one in played:
         asked = {x.question for x in one.exchanges}
         assert asked == set(module.TOPICS[one.spec.game % 2])
@@ -197,7 +197,10 @@ def twice(added, tmp_path, monkeypatch):
     config = config_of("new-method.md", "twice", tmp_path)
     config.twice.questions = 60
 
-    def answer(engine, tokenizer, role, prompts, limit, temperature, seed):
+    def answer(
+        engine, tokenizer, role, prompts, limit, temperature, seed, told
+    ):
+        told(len(prompts))
         rng = np.random.default_rng(seed)
         words = rng.choice(["yes", "no", "red"], len(prompts))
         return [Answer(str(word), True, -0.1, 2) for word in words]
@@ -213,7 +216,9 @@ def test_the_new_method_keeps_what_was_said_twice(twice):
     assert 0 < sum(r.kept for r in records) < len(records) == 60
     for record in records:
         assert method.record.from_json(record.to_json()) == record
-    assert method.candidates(None, None, 1, 0) == records
+    counts: list[int] = []
+    assert method.candidates(None, None, 1, 0, counts.append) == records
+    assert counts == [60] == [method.count]
 
 
 def test_the_new_methods_control_learns_from_as_many(twice):
@@ -230,6 +235,8 @@ def test_the_new_methods_control_learns_from_as_many(twice):
         packed = encode(example, method.bench.tokenizer, 4)
         assert len(packed.tokens) <= length
     assert len(method.show(records, 1, 3)) == 6
+    picture = method.show(records, 1, 1)[0].pictures[0]
+    assert picture.draw().shape == (4, 4, 3)
 
 
 # The site ---------------------------------------------------------------------

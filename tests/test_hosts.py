@@ -153,7 +153,7 @@ def test_a_host_reads_the_images_of_its_own_rows(ran, alone):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "left"),
-    [("1:play:1:SIGKILL", []), ("1:train:2:SIGKILL", ["step_2"])],
+    [("1:play:0:SIGKILL", []), ("1:train:2:SIGKILL", ["step_2"])],
 )
 def test_a_killed_host_stops_the_others_and_another_number_goes_on(
     fault, left, cache, tmp_path, alone
@@ -174,7 +174,7 @@ def test_a_killed_host_stops_the_others_and_another_number_goes_on(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "left"),
-    [("1:play:1:SIGTERM", []), ("1:train:1:SIGTERM", ["step_2"])],
+    [("1:play:0:SIGTERM", []), ("1:train:1:SIGTERM", ["step_2"])],
 )
 def test_notice_to_one_host_is_notice_to_all(
     fault, left, cache, tmp_path, alone

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vlm_games.report import measures, story, summary, svg, tensorboard
-from vlm_games.report.candidates import CandidateView
+from vlm_games.report.candidates import CandidateView, Picture
 from vlm_games.report.contact_sheet import SetView
 from vlm_games.report.html import GameView, render, write_report
 
@@ -256,9 +256,12 @@ def test_time_bars_share_one_scale():
 
 
 def candidate(kept=True, text="a red ring", true=None, images=1):
-    pixels = [np.full((8, 8, 3), i, np.uint8) for i in range(images)]
+    def draw():
+        return np.zeros((8, 8, 3), np.uint8)
+
     lines = [("chosen", text, true)]
-    return CandidateView("Pair 17", 1, kept, "how sure", pixels, lines)
+    pictures = [Picture("blurred", draw)] * images
+    return CandidateView("Pair 17", 1, kept, "how sure", pictures, lines)
 
 
 def test_candidates_are_shown_as_kept_and_dropped():
@@ -266,6 +269,7 @@ def test_candidates_are_shown_as_kept_and_dropped():
     assert '<h2>Kept <span class="count">2 shown' in html
     assert '<h2>Dropped <span class="count">1 shown' in html
     assert "Pair 17" in html and "how sure" in html
+    assert "<figcaption>blurred</figcaption>" in html
 
 
 def test_no_text_of_a_candidate_becomes_markup():

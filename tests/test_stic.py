@@ -132,16 +132,16 @@ def test_no_image_comes_again_before_all_were_there(method):
         assert len(set(in_order[40 * epoch : 40 * epoch + 40])) == 40
 
 
-def test_every_source_leads_astray_and_so_often_as_asked(method):
-    found = [method.draw(i, 0, 1).source for i in range(400)]
+def test_every_source_leads_astray_and_so_often_as_asked(setup):
+    found = [stic.draw(setup.bench, i, 0, 1).source for i in range(400)]
     shares = {name: found.count(name) / 400 for name in set(found)}
     assert shares["invented"] == pytest.approx(0.5, abs=0.1)
     assert shares["blurred"] == pytest.approx(0.25, abs=0.08)
     assert shares["recoloured"] == pytest.approx(0.25, abs=0.08)
 
 
-def test_corrupted_images_differ_and_inventions_see_clean_ones(method, setup):
-    draws = [method.draw(i, i, 1) for i in range(24)]
+def test_corrupted_images_differ_and_inventions_see_clean_ones(setup):
+    draws = [stic.draw(setup.bench, i, i, 1) for i in range(24)]
     pixels = np.stack([setup.bench.images[i] for i in range(24)])
     seen = corrupt.corrupt(pixels, draws, 8)
     assert seen.dtype == np.uint8 and seen.shape == pixels.shape

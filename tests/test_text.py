@@ -86,7 +86,9 @@ def say(monkeypatch):
     calls = []
 
     def scripted(write=written, choose=knows):
-        def answer(engine, tokenizer, role, asked, limit, heat, seed, rows):
+        def answer(
+            engine, tokenizer, role, asked, limit, heat, seed, rows, told
+        ):
             calls.append([(a.text, a.draw, seed) for a in asked])
             assert all(a.image is None for a in asked)
             found = []

@@ -14,7 +14,7 @@ import pytest
 
 from vlm_games.data.png import from_png
 from vlm_games.methods.views import seen, view_keys
-from vlm_games.viewing.query import Query
+from vlm_games.viewing.query import GameQuery
 
 uvicorn = pytest.importorskip("uvicorn")
 pytest.importorskip("starlette")
@@ -135,18 +135,18 @@ def test_the_gallery_shows_what_is_asked_for(site, query, games):
 def test_a_page_of_the_gallery_ends_and_the_next_goes_on(
     run, site, monkeypatch
 ):
-    monkeypatch.setattr("vlm_games.viewing.pages.PAGE", 5)
+    monkeypatch.setattr("vlm_games.viewing.query.PAGE", 5)
     first, second = site.text("/games"), site.text("/games?page=2")
     assert first.count("<article") == 5 and second.count("<article") == 3
     assert 'rel="next" href="/games?arm=main&amp;page=2"' in first
 
 
 def test_a_link_of_the_gallery_keeps_the_filters():
-    query = Query(outcome="lose", word="a&b", page=3)
+    query = GameQuery(outcome="lose", word="a&b", page=3)
     link = query.link(page=4)
     given = dict(urllib.parse.parse_qsl(link.partition("?")[2]))
-    assert Query.read(given) == dataclasses.replace(query, page=4)
-    assert Query.read({"page": "x"}).page == 1
+    assert GameQuery.read(given) == dataclasses.replace(query, page=4)
+    assert GameQuery.read({"page": "x"}).page == 1
 
 
 def test_a_game_is_shown_turn_by_turn(site):

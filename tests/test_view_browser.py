@@ -85,6 +85,16 @@ def press(browser, css: str) -> None:
     wait(browser, css).click()
 
 
+def shown_in_full(browser) -> bool:
+    """Whether every picture of the page came, as large as it is."""
+    for image in browser.find_elements(By.CSS_SELECTOR, "img"):
+        browser.execute_script("arguments[0].scrollIntoView()", image)
+    loaded = "return [...document.images].every(i => i.complete)"
+    until(browser, lambda b: b.execute_script(loaded))
+    width = "return [...document.images].every(i => i.naturalWidth === 32)"
+    return browser.execute_script(width)
+
+
 def test_the_model_answers_a_person(played):
     (said,) = re.findall(r'<p class="answer">(.*?)<', played)
     assert said in ("yes", "no", "none")
@@ -121,12 +131,28 @@ def test_open_filter_and_open_a_game(browser, site):
     press(browser, "article a.id")
     wait(browser, "#turns")
     assert browser.find_element(By.TAG_NAME, "h1").text.startswith("Game 0")
-    loaded = "return [...document.images].every(i => i.complete)"
-    for image in browser.find_elements(By.CSS_SELECTOR, "img"):
-        browser.execute_script("arguments[0].scrollIntoView()", image)
-    until(browser, lambda b: b.execute_script(loaded))
-    width = "return [...document.images].every(i => i.naturalWidth === 32)"
-    assert browser.execute_script(width)
+    assert shown_in_full(browser)
+
+
+def test_candidates_that_are_no_games_are_filtered_and_opened(
+    browser, tmp_path
+):
+    config = made_run.make_config(method="stic", controls=())
+    made_run.make_run(tmp_path, config)
+    site = Site(make_app(RunFolder(tmp_path)))
+    browser.get(f"http://127.0.0.1:{site.port}/")
+    press(browser, 'nav a[href="/candidates"]')
+    wait(browser, "input[name=word]").send_keys("blurred")
+    press(browser, "form.filter button")
+    until(
+        browser, lambda b: b.find_element(By.ID, "count").text[:6] == "4 of 8"
+    )
+    assert shown_in_full(browser)
+    press(browser, "article a.id")
+    wait(browser, "#record")
+    assert len(browser.find_elements(By.CSS_SELECTOR, "img")) == 2
+    assert shown_in_full(browser)
+    site.close()
 
 
 def test_figures_come_anew_by_themselves(browser, site, workdir):

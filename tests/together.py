@@ -63,10 +63,11 @@ class Made:
 
     def __init__(self, bench):
         self.bench = bench
-        self.count, self.unkept = bench.case
+        self._shards, self.unkept = bench.case
+        self.count = 4 * self._shards
 
     def shards(self):
-        return self.count
+        return self._shards
 
     def warm_up(self, arm, iteration):
         return ()
@@ -74,7 +75,7 @@ class Made:
     def prepare(self, params, iteration):
         return None
 
-    def candidates(self, params, prepared, iteration, shard):
+    def candidates(self, params, prepared, iteration, shard, made):
         self.bench.made.append(shard)
         kept = shard not in self.unkept
         return [game(4 * shard + k, kept) for k in range(4)]

@@ -39,6 +39,10 @@ class Toy:
     def __init__(self, bench):
         self.played = bench.played
 
+    @property
+    def count(self):
+        return 6 * SHARDS
+
     def shards(self):
         return SHARDS
 
@@ -48,10 +52,13 @@ class Toy:
     def prepare(self, params, iteration):
         return int(digest(params)[:8], 16)
 
-    def candidates(self, params, prepared, iteration, shard):
+    def candidates(self, params, prepared, iteration, shard, made):
         self.played.append((iteration, shard))
         rng = np.random.default_rng([prepared, iteration, shard])
-        return [game(iteration, 6 * shard + k, rng) for k in range(6)]
+        found = [game(iteration, 6 * shard + k, rng) for k in range(6)]
+        made(3)
+        made(6)
+        return found
 
     def tokens_said(self, record):
         return 1

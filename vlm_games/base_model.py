@@ -99,6 +99,22 @@ def find_model(path_or_hub_id: str, image_size: int) -> VLMConfig:
     return with_image_size(VLMConfig.from_dict(json.loads(text)), image_size)
 
 
+def find_instructions(
+    path_or_hub_id: str, instructions: Mapping[str, Any]
+) -> Instructions:
+    """What `load_base` would tell the model, without its weights.
+
+    Args:
+      instructions: fields to replace.
+
+    Raises:
+      ValueError, FileNotFoundError: see `load_base`.
+    """
+    folder = find_folder(str(find_shipped(path_or_hub_id)))
+    own = chat_instructions() if is_public(folder) else Instructions()
+    return dataclasses.replace(own, **instructions)
+
+
 def is_public(folder: pathlib.Path) -> bool:
     """Whether a model directory is of a public family, not of ours."""
     try:

@@ -41,6 +41,17 @@ def define_dry_run() -> flags.FlagHolder:
     return flags.DEFINE_bool("dry_run", False, "Only tell what would be done.")
 
 
+def define_device() -> tuple[flags.FlagHolder, flags.FlagHolder]:
+    """The flags --memory_gib and --tflops of a command with --dry_run."""
+    memory = flags.DEFINE_float(
+        "memory_gib", 80.0, "Of a --dry_run: memory of a device, GiB."
+    )
+    speed = flags.DEFINE_float(
+        "tflops", 100.0, "Of a --dry_run: what a device keeps up, TFLOP/s."
+    )
+    return memory, speed
+
+
 def run(
     main: Callable[[], int | None],
     required: Sequence[str] = (),

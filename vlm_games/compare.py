@@ -12,15 +12,15 @@ import pathlib
 import sys
 
 import jax
-from absl import flags, logging
+from absl import flags
 from ml_collections import config_flags
 
 from vlm_games import command_line
 from vlm_games.data.workdir import Workdir, WorkdirError
-from vlm_games.planning.dry_run import dry_run
+from vlm_games.planning.dry_run import dry_runs
 from vlm_games.planning.plan import Device
 from vlm_games.report import comparison
-from vlm_games.side_by_side import RunFailedError, run_all
+from vlm_games.side_by_side import RunFailedError, run_all, run_flags
 
 _CONFIG = command_line.define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of all runs.")
@@ -28,12 +28,7 @@ _SET = flags.DEFINE_multi_string(
     "set", [], "A field of every run: --set=config.train.steps=10."
 )
 _DRY_RUN = command_line.define_dry_run()
-_MEMORY = flags.DEFINE_float(
-    "memory_gib", 80.0, "Of a --dry_run: memory of a device, GiB."
-)
-_SPEED = flags.DEFINE_float(
-    "tflops", 100.0, "Of a --dry_run: what a device keeps up, TFLOP/s."
-)
+_MEMORY, _SPEED = command_line.define_device()
 
 
 def main() -> int:
@@ -62,12 +57,9 @@ def compare(config, path: str, root: pathlib.Path) -> str:
     seeds = range(config.seeds)
     run_all(
         {
-            root / entry / f"seed_{seed}": [
-                f"--config={path}:{entry}",
-                f"--config.seed={seed}",
-                *[f"--{item}" for item in _SET.value],
-                f"--verbosity={logging.get_verbosity()}",
-            ]
+            root / entry / f"seed_{seed}": run_flags(
+                f"{path}:{entry}", seed, _SET.value
+            )
             for seed in seeds
             for entry in config.entries
         },
@@ -89,13 +81,15 @@ def compare(config, path: str, root: pathlib.Path) -> str:
 def tell(config, path: str) -> int:
     """Prints the dry run of every entry; status 1 if one does not fit."""
     device = Device(jax.device_count(), _MEMORY.value, _SPEED.value)
-    all_fit = True
-    for entry in config.entries:
-        found = command_line.load_config(f"{path}:{entry}", _SET.value)
-        text, fits = dry_run(found, device, pathlib.Path(path).parent)
-        print(f"==== {entry}, {config.seeds} times (seeds)\n\n{text}\n")
-        all_fit &= fits
-    return 0 if all_fit else 1
+    runs = {
+        f"{entry}, {config.seeds} times (seeds)": command_line.load_config(
+            f"{path}:{entry}", _SET.value
+        )
+        for entry in config.entries
+    }
+    text, fit = dry_runs(runs, device, pathlib.Path(path).parent)
+    print(text)
+    return 0 if fit else 1
 
 
 if __name__ == "__main__":

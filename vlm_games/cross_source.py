@@ -6,21 +6,25 @@
 For every source and seed a run of vlm_games.main of its own, in
 W/<source>/seed_<n>, resumable like any other. Then games on held-out images of
 every source, by the base and by what every run came to. W/cross_source.json has
-all rows, .md the tables.
+all rows, .md the tables. With --dry_run it only tells what would be done.
 """
 
 import json
 import pathlib
+from collections.abc import Mapping, Sequence
 
-from absl import flags, logging
+import jax
+from absl import flags
 from ml_collections import config_flags
 
 from vlm_games import command_line
 from vlm_games.cross_measure import folder_of, measure_all
 from vlm_games.data import atomic
 from vlm_games.data.workdir import Workdir, WorkdirError
+from vlm_games.planning.dry_run import dry_runs
+from vlm_games.planning.plan import Device
 from vlm_games.report import cross_table
-from vlm_games.side_by_side import RunFailedError, run_all
+from vlm_games.side_by_side import RunFailedError, run_all, run_flags
 
 FILE = "cross_source"
 _CONFIG = command_line.define_config()
@@ -28,6 +32,8 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of all runs.")
 _SET = flags.DEFINE_multi_string(
     "set", [], "A field of every run: --set=config.train.steps=10."
 )
+_DRY_RUN = command_line.define_dry_run()
+_MEMORY, _SPEED = command_line.define_device()
 
 
 def main() -> int:
@@ -43,39 +49,69 @@ def main() -> int:
             f"config.sources gives images for {', '.join(sources)} only; give "
             "another one, as --config.sources.photos=FOLDER."
         )
-    root = pathlib.Path(str(_WORKDIR.value))
-    Workdir(root).claim(config.to_dict() | {"set": list(_SET.value)})
-    given = {
+    fields = {
         name: [*_SET.value, f"config.images={images}"]
         for name, images in sources.items()
     }
+    if _DRY_RUN.value:
+        return tell(fields, f"{path}:run", config.seeds)
+    if _WORKDIR.value is None:
+        raise ValueError(
+            "give --workdir, the folder of all runs, or --dry_run."
+        )
+    root = pathlib.Path(_WORKDIR.value)
+    Workdir(root).claim(config.to_dict() | {"set": list(_SET.value)})
+    print(cross(config, fields, f"{path}:run", root))
+    return 0
+
+
+def cross(
+    config, fields: Mapping[str, Sequence[str]], named: str, root: pathlib.Path
+) -> str:
+    """Runs what is not there yet, measures all; the tables.
+
+    Args:
+      fields: of the runs, by source. named: their config.
+    """
     run_all(
         {
-            folder_of(root, name, seed): [
-                f"--config={path}:run",
-                f"--config.seed={seed}",
-                *(f"--{item}" for item in fields),
-                f"--verbosity={logging.get_verbosity()}",
-            ]
+            folder_of(root, name, seed): run_flags(named, seed, given)
             for seed in range(config.seeds)
-            for name, fields in given.items()
+            for name, given in fields.items()
         },
         config.jobs,
     )
-    configs = {
-        name: command_line.load_config(f"{path}:run", fields)
-        for name, fields in given.items()
-    }
-    rows = list(measure_all(root, configs, config.seeds))
+    rows = list(measure_all(root, configs_of(fields, named), config.seeds))
     text = cross_table.markdown(rows)
     found = json.dumps(rows, indent=1, allow_nan=False) + "\n"
     atomic.write_bytes(root / f"{FILE}.json", found.encode())
     atomic.write_bytes(root / f"{FILE}.md", text.encode())
+    return text
+
+
+def configs_of(fields: Mapping[str, Sequence[str]], named: str) -> dict:
+    """The config of the runs, by source."""
+    return {
+        name: command_line.load_config(named, given)
+        for name, given in fields.items()
+    }
+
+
+def tell(fields: Mapping[str, Sequence[str]], named: str, seeds: int) -> int:
+    """Prints the dry run of every source; status 1 if one does not fit."""
+    device = Device(jax.device_count(), _MEMORY.value, _SPEED.value)
+    configs = configs_of(fields, named)
+    runs = {f"{name}, {seeds} times (seeds)": c for name, c in configs.items()}
+    text, fit = dry_runs(runs, device, pathlib.Path(named).parent)
     print(text)
-    return 0
+    models = 1 + len(configs) * seeds
+    for name, c in configs.items():
+        print(
+            f"Measured on {name}: {c.eval.games:,} games on held-out images by "
+            f"each of {models} models."
+        )
+    return 0 if fit else 1
 
 
 if __name__ == "__main__":
-    command_line.run(
-        main, ["config", "workdir"], (WorkdirError, RunFailedError)
-    )
+    command_line.run(main, ["config"], (WorkdirError, RunFailedError))

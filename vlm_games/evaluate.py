@@ -127,9 +127,7 @@ def evaluate() -> dict | None:
     """Does what the flags ask for; returns the report, if there is one."""
     name = _BENCHMARK.value
     benchmark = BENCHMARKS[name]
-    files = Files(
-        _PREDICTIONS.value, _ANNOTATIONS.value, _QUESTIONS.value, _SEED.value
-    )
+    files = _files()
     base = _BASE.value
     if base is not None:
         require(files, benchmark.asks, f"Asking {name}")
@@ -152,9 +150,7 @@ def tell() -> int:
     """Prints a dry run; exit status 1 if something is missing."""
     name = _BENCHMARK.value
     benchmark = BENCHMARKS[name]
-    files = Files(
-        _PREDICTIONS.value, _ANNOTATIONS.value, _QUESTIONS.value, _SEED.value
-    )
+    files = _files()
     if _BASE.value is None:
         require(files, benchmark.needs, f"Scoring {name}")
         print(f"{name}: the answers of {_PREDICTIONS.value} would be scored.")
@@ -168,6 +164,13 @@ def tell() -> int:
     )
     print(f"{name}: {told}")
     return 0 if whole else 1
+
+
+def _files() -> Files:
+    """The files that the flags name."""
+    return Files(
+        _PREDICTIONS.value, _ANNOTATIONS.value, _QUESTIONS.value, _SEED.value
+    )
 
 
 def _lacks(benchmark: Benchmark, files: Files) -> bool:

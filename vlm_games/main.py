@@ -50,12 +50,7 @@ _DEVICES = flags.DEFINE_integer(
     "Of a --dry_run: how many devices; those that are there if not given.",
     1,
 )
-_MEMORY = flags.DEFINE_float(
-    "memory_gib", 80.0, "Of a --dry_run: memory of a device, GiB."
-)
-_SPEED = flags.DEFINE_float(
-    "tflops", 100.0, "Of a --dry_run: what a device keeps up, TFLOP/s."
-)
+_MEMORY, _SPEED = command_line.define_device()
 
 ERRORS = (WorkdirError, DivergedError, hosts.HostsError)
 

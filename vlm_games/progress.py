@@ -27,6 +27,7 @@ class Bars:
             file = self._file or sys.stderr
             self._bar = tqdm(
                 total=of,
+                initial=done,  # what was there before tells nothing of speed
                 desc=f"{what:<22}",
                 unit=_unit(what),
                 file=file,
@@ -48,4 +49,4 @@ class Bars:
 def _unit(what: str) -> str:
     """What is counted in a phase that is called so."""
     phase = what.rpartition(" ")[2]
-    return {"play": "shard", "measure": "part"}.get(phase, "step")
+    return {"play": "candidate", "measure": "part"}.get(phase, "step")

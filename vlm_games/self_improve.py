@@ -211,6 +211,7 @@ class Maker:
         self._arm, self._iteration = arm, iteration
         self._owner = MAIN if iteration == 1 else arm
         self._player = self._prepared = None
+        self._there = 0  # candidates, for the progress
 
     def make(self, shards: Sequence[int]) -> list[list]:
         """Records of each shard: each host makes its share of the missing."""
@@ -224,6 +225,7 @@ class Maker:
 
         name = f"{self._arm} {self._iteration}"
         missing = hosts.first_says(f"{name}: missing", look)
+        self._there += sum(len(records or ()) for records in found.values())
         if missing and self._player is None:
             self._player = warm_up(
                 self._run,
@@ -254,14 +256,21 @@ class Maker:
     def _write(self, shard: int) -> None:
         run, method = self._run, self._shared.method
         what = f"{self._arm} {self._iteration}: play"
-        run.progress(what, shard, method.shards())
+
+        def tell(count: int) -> None:
+            """The other hosts are about as far as this one."""
+            there = self._there + hosts.count() * count
+            run.progress(what, min(there, method.count), method.count)
+
+        tell(0)
         if self._prepared is None:
             self._prepared = method.prepare(self._player, self._iteration)
         step = f"{self._arm}/{self._iteration}/play/{shard}"
         with run.profiled(step):
             made = method.candidates(
-                self._player, self._prepared, self._iteration, shard
+                self._player, self._prepared, self._iteration, shard, tell
             )
+        self._there += hosts.count() * len(made)
         run.workdir.write_shard(self._owner, self._iteration, shard, made)
 
 

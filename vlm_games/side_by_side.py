@@ -8,11 +8,26 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent import futures
 
+from absl import logging
 from tqdm import tqdm
 
 
 class RunFailedError(RuntimeError):
     """A run ended before its time; the message has the end of its log."""
+
+
+def run_flags(named: str, seed: int, fields: Sequence[str]) -> list[str]:
+    """Flags of a run of vlm_games.main, but for its workdir.
+
+    Args:
+      named: its config. fields: of it, such as "config.train.steps=10".
+    """
+    return [
+        f"--config={named}",
+        f"--config.seed={seed}",
+        *(f"--{item}" for item in fields),
+        f"--verbosity={logging.get_verbosity()}",
+    ]
 
 
 def run_all(runs: Mapping[pathlib.Path, Sequence[str]], jobs: int) -> None:

@@ -1,7 +1,7 @@
 """What a model says after any prompt about images, in large batches."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -72,6 +72,7 @@ def answer(
     temperature: float = 0.0,
     seed: tuple[int, ...] = (0,),
     rows: int = ROWS,
+    told: Callable[[int], None] = lambda count: None,
 ) -> list[Answer]:
     """Answers to all prompts, in order.
 
@@ -80,6 +81,7 @@ def answer(
       limit: most tokens of an answer.
       temperature: 0 is greedy. seed: of the draws.
       rows: prompts at a time, on each device.
+      told: how many are answered, after each batch.
     """
     examples = [Example(p.images, (read(p.text),)) for p in prompts]
     vocabulary = np.arange(engine.config.vocab_size)
@@ -95,6 +97,7 @@ def answer(
         limit,
         temperature,
         rows,
+        told=told,
     )
 
 
@@ -109,6 +112,7 @@ def go_on(
     temperature: float,
     rows: int,
     room: int = 0,
+    told: Callable[[int], None] = lambda count: None,
 ) -> list[Answer]:
     """What is said after each example, which may show any number of images.
 
@@ -116,7 +120,7 @@ def go_on(
       examples: without branches. draws: two numbers of each, which with the
         seed fix what is drawn.
       sampling: seed, forbidden tokens [V] and truncation.
-      limit, temperature, rows: see `answer`.
+      limit, temperature, rows, told: see `answer`.
       room: tokens of the longest example to come: what has room for it need
         not be compiled again.
     """
@@ -146,6 +150,7 @@ def go_on(
         )
         words = jax.device_get(words)
         answers += [_answer(tokenizer, words, r) for r in range(len(part))]
+        told(len(answers))
     return answers
 
 

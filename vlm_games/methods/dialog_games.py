@@ -8,7 +8,7 @@ single answers that point to the target (`games.listener.credits`).
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -25,9 +25,12 @@ from vlm_games.methods.estimates import Estimate, Sizes
 from vlm_games.methods.game_records import game_record
 from vlm_games.methods.method import (
     REPLAY_ONLY,
+    Made,
     Selection,
     Stage,
+    Surroundings,
     Workbench,
+    unheard,
 )
 from vlm_games.methods.retell import Pair, Reteller
 from vlm_games.methods.views import PLAIN, encode_views, views
@@ -74,8 +77,12 @@ class DialogGames:
     def estimate(sizes: Sizes) -> Estimate:
         return estimates.dialog_games(sizes)
 
+    @property
+    def count(self) -> int:
+        return self.config.games
+
     def shards(self) -> int:
-        return -(-self.config.games // self.config.shard)
+        return -(-self.count // self.config.shard)
 
     def warm_up(self, arm: str, iteration: int) -> tuple[Stage, ...]:
         return ()
@@ -100,7 +107,12 @@ class DialogGames:
         return Prepared(describer, plain, tuple(judges), images, sets, numbers)
 
     def candidates(
-        self, params, prepared: Prepared, iteration: int, shard: int
+        self,
+        params,
+        prepared: Prepared,
+        iteration: int,
+        shard: int,
+        made: Made = unheard,
     ) -> list[GameRecord]:
         first = shard * self.config.shard
         sets = prepared.sets[first : first + self.config.shard]
@@ -115,7 +127,11 @@ class DialogGames:
             for g, found in enumerate(sets, start=first)
         ]
         seed = (self.bench.config.seed, iteration)
-        games = self.play_games(params, prepared, specs, seed)
+        games = []
+        for game in self.play_games(params, prepared, specs, seed):
+            games.append(game)
+            made(len(games))
+        games.sort(key=lambda g: g.spec.game)
         evidence = self._gather(params, prepared, games, seed)
         games = [e.game for e, _ in evidence]
         retold = self._retell(params, prepared, games, seed)
@@ -138,8 +154,8 @@ class DialogGames:
         prepared: Prepared,
         specs: Sequence[GameSpec],
         seed: tuple[int, int],
-    ) -> list[PlayedGame]:
-        """The games as played, in order of their numbers.
+    ) -> Iterable[PlayedGame]:
+        """The games as played, each as soon as it has ended.
 
         A game with rules of its own is a subclass that plays otherwise here
         (docs/howto/new-game.md); all that comes after is the same.
@@ -160,8 +176,7 @@ class DialogGames:
                 specs,
                 seed,
             )
-        played = table.play(guesser, describer, specs, seed)
-        return sorted(played, key=lambda g: g.spec.game)
+        return table.play(guesser, describer, specs, seed)
 
     def _gather(self, params, prepared, games, seed):
         """Per game (Evidence, log-probabilities that give credit)."""
@@ -267,6 +282,12 @@ class DialogGames:
         return choose.select(
             records, arm, self.config, self.bench, seed, budget
         )
+
+    @staticmethod
+    def views(
+        records: Sequence[GameRecord], iteration: int, around: Surroundings
+    ) -> tuple[()]:
+        return ()
 
     def show(
         self, records: Sequence[GameRecord], iteration: int, most: int

@@ -32,8 +32,13 @@ from vlm_games.sampling.scoring import Scorer
 
 MAIN = "main"
 REPLAY_ONLY = "replay_only"  # the arm of every method that has no candidates
+Made = Callable[[int], None]  # told a count
 Examples = Mapping[str, Sequence[Example]]
 Candidate = TypeVar("Candidate", bound=Record)
+
+
+def unheard(count: int) -> None:
+    """Where nobody wants to know how many candidates there are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,6 +138,24 @@ class Selection:
     figures: Mapping[str, Any]
 
 
+class Surroundings(Protocol):
+    """What a record is shown with; a Workbench has it, and so has a folder.
+
+    Attributes:
+      config: the run's ConfigDict. images: the unlabelled images.
+      instructions: what the model is told.
+    """
+
+    @property
+    def config(self) -> Any: ...
+
+    @property
+    def images(self) -> ImageSource: ...
+
+    @property
+    def instructions(self) -> Instructions: ...
+
+
 class Method(Protocol[Candidate]):
     """Candidates come in shards, each a pure function of its number.
 
@@ -155,8 +178,12 @@ class Method(Protocol[Candidate]):
     def estimate(sizes: Sizes) -> Estimate:
         """What an iteration makes, says and learns, told without a model."""
 
+    @property
+    def count(self) -> int:
+        """How many candidates an iteration has."""
+
     def shards(self) -> int:
-        """How many shards of candidates an iteration has."""
+        """In how many shards they are made."""
 
     def warm_up(self, arm: str, iteration: int) -> tuple[Stage, ...]:
         """What the arm's model learns before it makes candidates; () if it is
@@ -166,9 +193,19 @@ class Method(Protocol[Candidate]):
         """What all shards of an iteration share (encoded images)."""
 
     def candidates(
-        self, params: Any, prepared: Any, iteration: int, shard: int
+        self,
+        params: Any,
+        prepared: Any,
+        iteration: int,
+        shard: int,
+        made: Made = unheard,
     ) -> list[Candidate]:
-        """Makes one shard."""
+        """Makes one shard.
+
+        Args:
+          made: told how many of its candidates there are, where the host has
+            read what was said anyway; for the progress alone.
+        """
 
     def tokens_said(self, record: Candidate) -> int:
         """How many tokens the model said to make a candidate."""
@@ -185,7 +222,14 @@ class Method(Protocol[Candidate]):
     def show(
         self, records: Sequence[Candidate], iteration: int, most: int
     ) -> Sequence[GameView | CandidateView]:
-        """At most `most` of each outcome, with their pictures, for the page."""
+        """At most `most` of each outcome, with pictures, for the report."""
+
+    @staticmethod
+    def views(
+        records: Sequence[Candidate], iteration: int, around: Surroundings
+    ) -> Sequence[CandidateView]:
+        """All records of an iteration, in order, as a page shows them; none of
+        games, which have pages of their own."""
 
 
 def count_branches(examples: Examples) -> dict[str, int]:

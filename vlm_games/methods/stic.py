@@ -30,16 +30,33 @@ from vlm_games.games.answer import Answer, Asked, answer
 from vlm_games.games.play import Role
 from vlm_games.methods import corrupt, estimates, prefer
 from vlm_games.methods.descriptions import (
+    BLURRED,
     INVENTED,
+    RECOLOURED,
     Description,
     DescriptionRecord,
 )
 from vlm_games.methods.drawing import draw_images
 from vlm_games.methods.estimates import Estimate, Sizes
 from vlm_games.methods.infuse import infused_examples, tokens_said
-from vlm_games.methods.method import REPLAY_ONLY, Selection, Stage, Workbench
+from vlm_games.methods.method import (
+    REPLAY_ONLY,
+    Made,
+    Selection,
+    Stage,
+    Surroundings,
+    Workbench,
+    unheard,
+)
 from vlm_games.pretraining.examples import pick
-from vlm_games.report.candidates import CandidateView
+from vlm_games.report.candidates import CandidateView, Picture, first
+
+# What a chosen description is preferred to, by the source of the other.
+AGAINST = {
+    INVENTED: "against an invention",
+    BLURRED: "against a blurred view",
+    RECOLOURED: "against a recoloured view",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +102,7 @@ class Stic:
 
     @property
     def count(self) -> int:
-        """Candidates of an iteration: an image is described once in it."""
+        """An image is described once in an iteration."""
         return min(self.config.images, len(self.bench.images))
 
     @staticmethod
@@ -103,28 +120,18 @@ class Stic:
         seed, total = (self.bench.config.seed, 5), len(self.bench.images)
         return draw_images(total, self.count, seed, iteration)
 
-    def draw(self, number: int, image: int, iteration: int) -> Draw:
-        """By the candidate's number alone, whatever shard it is in."""
-        c, pools = self.config, self.bench.instructions
-        rng = np.random.default_rng((self.bench.config.seed, iteration, number))
-        corrupted = corrupt.draw_source(rng)
-        plain, careful, invitation = (
-            pick(rng, pool)
-            for pool in (pools.describe, pools.careful, pools.invent)
-        )
-        source = INVENTED if rng.random() < c.invented else corrupted
-        light, turn = corrupt.draw_colours(rng, c)
-        return Draw(
-            source, light, turn, number, image, plain, careful, invitation
-        )
-
     def candidates(
-        self, params, prepared: tuple[int, ...], iteration: int, shard: int
+        self,
+        params,
+        prepared: tuple[int, ...],
+        iteration: int,
+        shard: int,
+        made: Made = unheard,
     ) -> list[DescriptionRecord]:
         first = shard * self.config.shard
         images = prepared[first : first + self.config.shard]
         draws = [
-            self.draw(number, image, iteration)
+            draw(self.bench, number, image, iteration)
             for number, image in enumerate(images, start=first)
         ]
         pixels = fetch(
@@ -138,8 +145,9 @@ class Stic:
         role = Role(params, self.bench.engine.encode(params, both))
         careful = [self._careful(i, d) for i, d in enumerate(draws)]
         stray = [self._stray(i, d, len(draws)) for i, d in enumerate(draws)]
+        # A pair is there when both of its descriptions are.
         chosen = self._say(role, careful, iteration)
-        rejected = self._say(role, stray, iteration)
+        rejected = self._say(role, stray, iteration, made)
         plain: list[Answer | None] = [None] * len(draws)
         if prefer.UNCORRUPTED in self.bench.config.controls:
             asked = [self._plain(i, d) for i, d in enumerate(draws)]
@@ -166,12 +174,19 @@ class Stic:
         text = self.bench.prompts.instruct(d.plain)
         return self.config.temperature, Asked(place, text, (d.number, 2))
 
-    def _say(self, role: Role, requests, iteration: int) -> list[Answer]:
+    def _say(
+        self, role: Role, requests, iteration: int, told: Made = unheard
+    ) -> list[Answer]:
         """Answers in the order of the requests, one temperature at a time."""
         bench, c = self.bench, self.config
         found: dict[int, Answer] = {}
         for heat in sorted({heat for heat, _ in requests}):
             places = [i for i, (h, _) in enumerate(requests) if h == heat]
+            before = len(found)
+
+            def told_of_all(count: int, before: int = before) -> None:
+                told(before + count)
+
             answers = answer(
                 bench.engine,
                 bench.tokenizer,
@@ -181,6 +196,7 @@ class Stic:
                 heat,
                 (bench.config.seed, iteration),
                 c.rows,
+                told_of_all,
             )
             found |= dict(zip(places, answers, strict=True))
         return [found[i] for i in range(len(requests))]
@@ -261,25 +277,53 @@ class Stic:
     def show(
         self, records: Sequence[DescriptionRecord], iteration: int, most: int
     ) -> list[CandidateView]:
-        return [
-            self._view(r, iteration)
-            for kept in (True, False)
-            for r in [r for r in records if r.kept == kept][:most]
-        ]
+        return first(self.views(records, iteration, self.bench), most)
 
-    def _view(self, r: DescriptionRecord, iteration: int) -> CandidateView:
-        """The clean image, and the corrupted one if there was one."""
-        clean = self.bench.images[r.image][None]
-        drawn = self.draw(r.number, r.image, iteration)
-        seen = corrupt.corrupt(clean, [drawn], self.config.low_side)
-        return CandidateView(
-            f"Pair {r.number}",
-            iteration,
-            r.kept,
-            f"rejected one {r.source}",
-            [*clean] if r.source == INVENTED else [*clean, *seen],
-            [
-                ("chosen", r.chosen.text, r.chosen.faithful),
-                ("rejected", r.rejected.text, r.rejected.faithful),
-            ],
-        )
+    @staticmethod
+    def views(
+        records: Sequence[DescriptionRecord],
+        iteration: int,
+        around: Surroundings,
+    ) -> list[CandidateView]:
+        return [_view(r, iteration, around) for r in records]
+
+
+def draw(around: Surroundings, number: int, image: int, iteration: int) -> Draw:
+    """By the candidate's number alone, whatever shard it is in."""
+    c, pools = around.config.stic, around.instructions
+    rng = np.random.default_rng((around.config.seed, iteration, number))
+    corrupted = corrupt.draw_source(rng)
+    plain, careful, invitation = (
+        pick(rng, pool)
+        for pool in (pools.describe, pools.careful, pools.invent)
+    )
+    source = INVENTED if rng.random() < c.invented else corrupted
+    light, turn = corrupt.draw_colours(rng, c)
+    return Draw(source, light, turn, number, image, plain, careful, invitation)
+
+
+def _view(
+    r: DescriptionRecord, iteration: int, around: Surroundings
+) -> CandidateView:
+    """The clean image, and the corrupted one if there was one."""
+
+    def spoilt() -> np.ndarray:
+        drawn = draw(around, r.number, r.image, iteration)
+        drawn = dataclasses.replace(drawn, source=r.source)
+        side = around.config.stic.low_side
+        return corrupt.corrupt(around.images[r.image][None], [drawn], side)[0]
+
+    pictures = [Picture("as it is", lambda: around.images[r.image])]
+    if r.source != INVENTED:
+        pictures.append(Picture(r.source, spoilt))
+    return CandidateView(
+        f"Pair {r.number}",
+        iteration,
+        r.kept,
+        AGAINST[r.source],
+        pictures,
+        [
+            ("chosen", r.chosen.text, r.chosen.faithful),
+            ("rejected", r.rejected.text, r.rejected.faithful),
+        ],
+    )

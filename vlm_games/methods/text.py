@@ -22,9 +22,12 @@ from vlm_games.methods.estimates import Estimate, Sizes
 from vlm_games.methods.method import (
     MAIN,
     REPLAY_ONLY,
+    Made,
     Selection,
     Stage,
+    Surroundings,
     Workbench,
+    unheard,
 )
 from vlm_games.methods.text_records import (
     UNFINISHED,
@@ -36,7 +39,7 @@ from vlm_games.methods.text_records import (
     read_checks,
     read_written,
 )
-from vlm_games.report.candidates import CandidateView
+from vlm_games.report.candidates import CandidateView, first
 
 
 class TextOnly:
@@ -56,8 +59,12 @@ class TextOnly:
     def estimate(sizes: Sizes) -> Estimate:
         return estimates.text(sizes)
 
+    @property
+    def count(self) -> int:
+        return self.config.records
+
     def shards(self) -> int:
-        return -(-self.config.records // self.config.shard)
+        return -(-self.count // self.config.shard)
 
     def warm_up(self, arm: str, iteration: int) -> tuple[Stage, ...]:
         return ()
@@ -67,7 +74,12 @@ class TextOnly:
         return without_images(self.bench.engine, params)
 
     def candidates(
-        self, params, prepared: Role, iteration: int, shard: int
+        self,
+        params,
+        prepared: Role,
+        iteration: int,
+        shard: int,
+        made: Made = unheard,
     ) -> list[SituationRecord]:
         c = self.config
         first = shard * c.shard
@@ -81,6 +93,7 @@ class TextOnly:
             c.tokens,
             c.temperature,
             iteration,
+            made,
         )
         records = [
             self._record(number, iteration, words)
@@ -88,7 +101,9 @@ class TextOnly:
         ]
         return self._ask_again(prepared, records, iteration)
 
-    def _say(self, role, asked, limit, temperature, iteration) -> list[Answer]:
+    def _say(
+        self, role, asked, limit, temperature, iteration, told: Made = unheard
+    ) -> list[Answer]:
         bench = self.bench
         seed = (bench.config.seed, iteration)
         return answer(
@@ -100,6 +115,7 @@ class TextOnly:
             temperature,
             seed,
             self.config.rows,
+            told,
         )
 
     def _instruction(self, number: int, iteration: int) -> str:
@@ -224,11 +240,16 @@ class TextOnly:
     def show(
         self, records: Sequence[SituationRecord], iteration: int, most: int
     ) -> list[CandidateView]:
-        return [
-            text_examples.view(r, iteration, self.bench.instructions)
-            for kept in (True, False)
-            for r in [r for r in records if r.kept == kept][:most]
-        ]
+        return first(self.views(records, iteration, self.bench), most)
+
+    @staticmethod
+    def views(
+        records: Sequence[SituationRecord],
+        iteration: int,
+        around: Surroundings,
+    ) -> list[CandidateView]:
+        marks = around.instructions
+        return [text_examples.view(r, iteration, marks) for r in records]
 
     def _check_config(self) -> None:
         """What would else fail after hours of writing."""

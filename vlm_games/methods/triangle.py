@@ -26,15 +26,17 @@ from vlm_games.methods.drawing import draw_images
 from vlm_games.methods.estimates import Estimate, Sizes
 from vlm_games.methods.method import (
     REPLAY_ONLY,
+    Made,
     Selection,
     Stage,
+    Surroundings,
     Workbench,
     count_branches,
+    unheard,
 )
 from vlm_games.methods.retell import Pair, Reteller, Retelling
-from vlm_games.methods.shares import highest, share_of_types
 from vlm_games.methods.triangle_record import NOT_READ, PairRecord
-from vlm_games.report.candidates import CandidateView
+from vlm_games.report.candidates import CandidateView, first
 
 TYPES = ("stratum", "form")
 
@@ -60,8 +62,12 @@ class Triangle:
     def estimate(sizes: Sizes) -> Estimate:
         return estimates.triangle(sizes)
 
+    @property
+    def count(self) -> int:
+        return self.config.images
+
     def shards(self) -> int:
-        return -(-self.config.images // self.config.shard)
+        return -(-self.count // self.config.shard)
 
     def warm_up(self, arm: str, iteration: int) -> tuple[Stage, ...]:
         """Multi-task tuning on labelled items; what is hidden is drawn anew
@@ -93,14 +99,19 @@ class Triangle:
         return draw_images(total, self.config.images, seed, iteration)
 
     def candidates(
-        self, params, prepared: tuple[int, ...], iteration: int, shard: int
+        self,
+        params,
+        prepared: tuple[int, ...],
+        iteration: int,
+        shard: int,
+        made: Made = unheard,
     ) -> list[PairRecord]:
         c, bench = self.config, self.bench
         first = shard * c.shard
         images = prepared[first : first + c.shard]
         pixels = fetch(bench.images, images, bench.config.image_workers)
         role = Role(params, bench.engine.encode(params, pixels))
-        said = self._make_pairs(role, iteration, first, len(images))
+        said = self._make_pairs(role, iteration, first, len(images), made)
         pairs = {
             i: pair
             for i, pair in enumerate(map(self._read, said))
@@ -127,7 +138,7 @@ class Triangle:
         ]
 
     def _make_pairs(
-        self, role: Role, iteration: int, first: int, count: int
+        self, role: Role, iteration: int, first: int, count: int, made: Made
     ) -> list[Answer]:
         """What was said when pairs were asked for, per image."""
         c, bench = self.config, self.bench
@@ -156,6 +167,7 @@ class Triangle:
             c.temperature,
             seed,
             rows=c.rows,
+            told=made,
         )
 
     def _draws(self, iteration: int, number: int) -> np.random.Generator:
@@ -247,12 +259,11 @@ class Triangle:
     def show(
         self, records: Sequence[PairRecord], iteration: int, most: int
     ) -> list[CandidateView]:
-        scored = [r for r in records if r.score is not None]
-        c = self.config
-        best = share_of_types(scored, c.keep, c.balance, highest)
-        chosen = {r.number for r in best}
-        return [
-            r.view(self.bench.images[r.image], kept)
-            for kept in (True, False)
-            for r in [r for r in records if (r.number in chosen) == kept][:most]
-        ]
+        return first(self.views(records, iteration, self.bench), most)
+
+    @staticmethod
+    def views(
+        records: Sequence[PairRecord], iteration: int, around: Surroundings
+    ) -> list[CandidateView]:
+        kept = choosing.best(records, around.config.triangle)
+        return [r.view(around, r.number in kept) for r in records]

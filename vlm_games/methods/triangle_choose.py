@@ -68,13 +68,19 @@ def choose_pairs(
     return shuffle_answers(pairs, bench, rng) if arm == "shuffled" else pairs
 
 
+def best(records: Sequence[PairRecord], config) -> set[int]:
+    """Numbers of the pairs that main keeps; config: `config.triangle`."""
+    found = [r for r in records if r.score is not None]
+    kept = share_of_types(found, config.keep, config.balance, highest)
+    return {r.number for r in kept}
+
+
 def pair_figures(
     records: Sequence[PairRecord], config, bench: Workbench
 ) -> dict:
     """How many pairs are kept of each type, and how true, by score."""
     found = [r for r in records if r.score is not None]
-    best = share_of_types(found, config.keep, config.balance, highest)
-    kept = {r.number for r in best}
+    kept = best(records, config)
     passed = [r.number in kept for r in found]
     truths = [[r.true] for r in found]
     strata = [[bench.stratum(r.read.question, r.read.answer)] for r in found]

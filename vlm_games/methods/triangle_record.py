@@ -3,12 +3,11 @@
 import dataclasses
 from typing import Any
 
-import numpy as np
-
 from vlm_games.data import schema
 from vlm_games.data.schema import Record, RecordError
+from vlm_games.methods.method import Surroundings
 from vlm_games.methods.shares import Read
-from vlm_games.report.candidates import CandidateView
+from vlm_games.report.candidates import CandidateView, Picture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +82,8 @@ class PairRecord(Record):
             )
         return Read(self.question, self.answer, self.kind, self.score)
 
-    def view(self, image: np.ndarray, kept: bool) -> CandidateView:
-        """For the page; `image` is the one that it is about."""
+    def view(self, around: Surroundings, kept: bool) -> CandidateView:
+        """For a page; `kept` shows when all pairs are made."""
         lines: list[tuple[str, str, bool | None]]
         lines = [("said", self.said, None)]
         note = "it could not be read"
@@ -97,7 +96,8 @@ class PairRecord(Record):
                 ("answer again", self.answer_again or "", None),
             ]
         name = f"Pair {self.number}"
-        return CandidateView(name, self.iteration, kept, note, [image], lines)
+        picture = Picture("", lambda: around.images[self.image])
+        return CandidateView(name, self.iteration, kept, note, [picture], lines)
 
 
 _text, _number = map(schema.optional, (schema.is_text, schema.is_number))

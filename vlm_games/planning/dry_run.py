@@ -1,5 +1,9 @@
 """What would a run do? Sets, examples, memory of each device, cost."""
 
+from collections.abc import Mapping
+
+from ml_collections import ConfigDict
+
 from vlm_games.planning import budget
 from vlm_games.planning.budget import (
     GIB,
@@ -27,6 +31,31 @@ def dry_run(config, device: Device, folder) -> tuple[str, bool]:
     plan = make_plan(config, device.count, folder)
     rows = table(plan)
     return report(plan, rows, device), fits(rows, device.memory_gib)
+
+
+def dry_runs(
+    configs: Mapping[str, ConfigDict], device: Device, folder
+) -> tuple[str, bool]:
+    """The texts of several runs, each below its title; whether all fit.
+
+    Args:
+      configs: by title. device, folder: see `dry_run`.
+
+    Raises:
+      ValueError, FileNotFoundError: see `make_plan`.
+    """
+    found = {title: dry_run(c, device, folder) for title, c in configs.items()}
+    texts = [f"==== {title}\n\n{text}\n" for title, (text, _) in found.items()]
+    return "\n".join(texts), all(fit for _, fit in found.values())
+
+
+def playing_gib(config: ConfigDict, devices: int, folder) -> float:
+    """Memory of each device while games, or other candidates, are made, GiB.
+
+    Args:
+      devices: how many. config, folder: see `dry_run`.
+    """
+    return total(budget.play_rows(make_plan(config, devices, folder))) / GIB
 
 
 def report(plan: Plan, rows: Table, device: Device) -> str:

@@ -1,7 +1,7 @@
-"""Candidates that are no games, made ready for the page."""
+"""Candidates that are no games, made ready for a page."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -12,13 +12,26 @@ SECTIONS = {True: ("Kept", "kept"), False: ("Dropped", "dropped")}
 
 
 @dataclasses.dataclass(frozen=True)
+class Picture:
+    """An image of a candidate, made when it is looked at.
+
+    Attributes:
+      label: what is to be seen; "" where there is but one.
+      draw: gives uint8 [H, W, 3].
+    """
+
+    label: str
+    draw: Callable[[], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
 class CandidateView:
     """One candidate.
 
     Attributes:
       name: such as "Pair 17". iteration: that it is of.
       kept: whether it was learned from. note: why not, or how sure; or "".
-      images: uint8 [H, W, 3] each; none of text alone.
+      pictures: none of text alone.
       lines: (label, text, whether it is true or None where nobody knows).
     """
 
@@ -26,8 +39,17 @@ class CandidateView:
     iteration: int
     kept: bool
     note: str
-    images: Sequence[np.ndarray]
+    pictures: Sequence[Picture]
     lines: Sequence[tuple[str, str, bool | None]]
+
+
+def first(views: Sequence[CandidateView], most: int) -> list[CandidateView]:
+    """The first `most` that were kept, then the first `most` of the others."""
+    return [
+        view
+        for kept in SECTIONS
+        for view in [v for v in views if v.kept == kept][:most]
+    ]
 
 
 def sections(found: Sequence[CandidateView], album: Album) -> list[dict]:
@@ -46,5 +68,5 @@ def card(view: CandidateView, album: Album) -> dict:
         "template": "candidate.html.jinja",
         "view": view,
         "style": SECTIONS[view.kept][1],
-        "pictures": [album.add(image) for image in view.images],
+        "pictures": [(p.label, album.add(p.draw())) for p in view.pictures],
     }

@@ -4,6 +4,8 @@
     /games             gallery, filtered by its address
     /games/A/I/G       game G of iteration I of arm A
     /sets/A/I/G        its images in other iterations, and played again
+    /candidates        the same where they are no games
+    /candidates/A/I/S/L   line L of shard S of iteration I of arm A
     /play, /play/ID    a person against a checkpoint
     /images, /views    pictures
 
@@ -35,10 +37,11 @@ from vlm_games.viewing import pages
 from vlm_games.viewing.guard import guarded
 from vlm_games.viewing.person import SEATS, MoveError, Parlour
 from vlm_games.viewing.players import Players
-from vlm_games.viewing.query import Query, same_set
-from vlm_games.viewing.run_folder import Checkpoint, RunFolder
+from vlm_games.viewing.query import CandidateQuery, GameQuery, same_set
+from vlm_games.viewing.run_folder import Candidate, Checkpoint, RunFolder
 
 BODY = 1 << 16  # bytes of a form
+CANDIDATE = "{arm}/{iteration:int}/{shard:int}/{line:int}"
 FOR_GOOD = {"Cache-Control": "private, max-age=86400"}
 
 
@@ -51,6 +54,9 @@ def make_app(run: RunFolder) -> ASGIApp:
         ("/games", viewer.games),
         ("/games/{arm}/{iteration:int}/{game:int}", viewer.game),
         ("/sets/{arm}/{iteration:int}/{game:int}", viewer.image_set),
+        ("/candidates", viewer.candidates),
+        (f"/candidates/{CANDIDATE}", viewer.candidate),
+        (f"/candidates/{CANDIDATE}/{{picture:int}}.png", viewer.picture),
         ("/play", viewer.tables),
         ("/play/{name}", viewer.play),
         ("/images/{image:int}.png", viewer.image),
@@ -89,11 +95,20 @@ class Viewer:
         return self._page("live", pages.overview(self.run))
 
     def games(self, request: Request) -> Response:
-        self._need_games()
-        query = Query.read(request.query_params)
-        if query.arm not in self.run.arms:
-            raise HTTPException(404, f"The run has no arm {query.arm!r}.")
-        return self._page("games", pages.gallery(self.run, query))
+        self._need(games=True)
+        query = GameQuery.read(request.query_params)
+        self._need_arm(query.arm)
+        return self._page("games", pages.games(self.run, query))
+
+    def candidates(self, request: Request) -> Response:
+        self._need(games=False)
+        query = CandidateQuery.read(request.query_params)
+        self._need_arm(query.arm)
+        return self._page("candidates", pages.candidates(self.run, query))
+
+    def candidate(self, request: Request) -> Response:
+        arm, found = self._candidate(request)
+        return self._page("candidate", pages.candidate(arm, found))
 
     def game(self, request: Request) -> Response:
         arm, record = self._game(request)
@@ -224,6 +239,14 @@ class Viewer:
             raise HTTPException(404, f"There is no image {number}.")
         return _picture(self.run.images[number])
 
+    def picture(self, request: Request) -> Response:
+        """What a candidate is about, or how it was spoilt."""
+        _, found = self._candidate(request)
+        number = request.path_params["picture"]
+        if number >= len(found.view.pictures):
+            raise HTTPException(404, "It has no such picture.")
+        return _picture(found.view.pictures[number].draw())
+
     def view(self, request: Request) -> Response:
         """An image as a role or judge saw it."""
         asked = request.path_params
@@ -265,7 +288,7 @@ class Viewer:
 
     def _game(self, request: Request) -> tuple[str, GameRecord]:
         """(arm, game) that an address names."""
-        self._need_games()
+        self._need(games=True)
         asked = request.path_params
         arm = asked["arm"]
         games = self.run.games
@@ -275,13 +298,29 @@ class Viewer:
                 return arm, record
         raise HTTPException(404, "The run has no such game (yet).")
 
-    def _need_games(self) -> None:
-        if not self.run.has_games:
+    def _candidate(self, request: Request) -> tuple[str, Candidate]:
+        """(arm, candidate) that an address names."""
+        self._need(games=False)
+        asked = request.path_params
+        self._need_arm(asked["arm"])
+        for found in self.run.candidates(asked["arm"], asked["iteration"]):
+            if (found.shard, found.line) == (asked["shard"], asked["line"]):
+                return asked["arm"], found
+        raise HTTPException(404, "The run has no such candidate (yet).")
+
+    def _need(self, games: bool) -> None:
+        """That candidates are games, or that they are none."""
+        if self.run.has_games != games:
+            path = (CandidateQuery if games else GameQuery).PATH
             raise HTTPException(
                 404,
-                f"The method {self.run.config.method!r} plays no games; its "
-                "candidates are in the run's report.html.",
+                f"What the method {self.run.config.method!r} makes is at "
+                f"{path}.",
             )
+
+    def _need_arm(self, arm: str) -> None:
+        if arm not in self.run.arms:
+            raise HTTPException(404, f"The run has no arm {arm!r}.")
 
     def _seated(self, request: Request):
         try:

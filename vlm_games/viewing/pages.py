@@ -1,20 +1,28 @@
 """What the templates show, as plain values; every text is escaped there."""
 
 import collections
+import dataclasses
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
 from vlm_games import report
 from vlm_games.data.records import OUTCOMES, GameRecord
+from vlm_games.data.workdir import flatten
 from vlm_games.methods.views import views
 from vlm_games.report import measures, story, svg, tables
 from vlm_games.viewing.person import PersonGame
 from vlm_games.viewing.players import Replayed
-from vlm_games.viewing.query import PAGE, Query, reasons
-from vlm_games.viewing.run_folder import RunFolder
+from vlm_games.viewing.query import (
+    CandidateQuery,
+    GameQuery,
+    Query,
+    reasons,
+)
+from vlm_games.viewing.run_folder import Candidate, RunFolder
 
 HERE = pathlib.Path(__file__).parent
 REPORT = pathlib.Path(report.__file__).parent
@@ -61,6 +69,7 @@ def meter(share: float) -> Markup:
 def overview(run: RunFolder) -> dict:
     """Curves, figures, and every iteration with its games."""
     arms = run.figures()
+    query: type[Query] = GameQuery if run.has_games else CandidateQuery
     known = {arm: rows for arm, rows in arms.items() if rows}
     return {
         "progress": run.progress(),
@@ -75,8 +84,8 @@ def overview(run: RunFolder) -> dict:
                 "played": measures.figure(row, "games_played"),
                 "kept": measures.figure(row, "games_kept"),
                 "seconds": measures.figure(row, "seconds"),
-                "link": Query(arm, str(row["iteration"])).link()
-                if run.has_games and run.shards(arm, row["iteration"])
+                "link": query(arm, str(row["iteration"])).link()
+                if run.shards(arm, row["iteration"])
                 else "",
             }
             for arm, rows in arms.items()
@@ -85,28 +94,64 @@ def overview(run: RunFolder) -> dict:
     }
 
 
-def gallery(run: RunFolder, query: Query) -> dict:
+def games(run: RunFolder, query: GameQuery) -> dict:
     """The games that a query asks for, and what else may be asked."""
-    iterations = [
+    there, wanted = _iterations(run, query)
+    played = [g for i in wanted for g in run.games(query.arm, i)]
+    return {
+        "arms": run.arms,
+        "iterations": there,
+        "outcomes": OUTCOMES,
+        "reasons": reasons(played),
+        "made": len(played),
+        **query.page_of([game for game in played if query.matches(game)]),
+    }
+
+
+def candidates(run: RunFolder, query: CandidateQuery) -> dict:
+    """The candidates that a query asks for, and what else may be asked."""
+    there, wanted = _iterations(run, query)
+    made = [c for i in wanted for c in run.candidates(query.arm, i)]
+    return {
+        "arms": run.arms,
+        "iterations": there,
+        "open": [i for i in wanted if run.is_making(query.arm, i)],
+        "made": len(made),
+        **query.page_of([c for c in made if query.matches(c.view)]),
+    }
+
+
+def _iterations(run: RunFolder, query: Query) -> tuple[list[int], list[int]]:
+    """Those that have candidates, and those of them that are asked for."""
+    there = [
         i
         for i in range(1, run.config.iterations + 1)
         if run.shards(query.arm, i)
     ]
-    wanted = [i for i in iterations if query.iteration in ("", str(i))]
-    played = [g for i in wanted for g in run.games(query.arm, i)]
-    found = [game for game in played if query.matches(game)]
-    first = (query.page - 1) * PAGE
+    return there, [i for i in there if query.iteration in ("", str(i))]
+
+
+def candidate(arm: str, found: Candidate) -> dict:
+    """One candidate in detail: all that its record holds."""
+    fields = flatten(dataclasses.asdict(found.record))
     return {
-        "query": query,
-        "arms": run.arms,
-        "iterations": iterations,
-        "outcomes": OUTCOMES,
-        "reasons": reasons(played),
-        "played": len(played),
-        "found": len(found),
-        "games": found[first : first + PAGE],
-        "last": -(-len(found) // PAGE),
+        "arm": arm,
+        "found": found,
+        "fields": [(name, _told(value)) for name, value in fields.items()],
     }
+
+
+def _told(value: Any) -> str:
+    """A field of a record in words."""
+    if value is None or value == "":
+        return DASH
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}".replace("-", MINUS)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_told, value)) or DASH
+    return str(value)
 
 
 def game(run: RunFolder, arm: str, record: GameRecord) -> dict:

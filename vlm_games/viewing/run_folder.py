@@ -1,4 +1,4 @@
-"""What the page reads of a run: figures, games and pictures, never weights."""
+"""What the page reads of a run: figures, candidates, pictures; no weights."""
 
 import dataclasses
 import functools
@@ -6,16 +6,21 @@ import pathlib
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from vlm_games.base_model import find_instructions
 from vlm_games.data.images import ImageSource
 from vlm_games.data.records import GameRecord
+from vlm_games.data.schema import Record
 from vlm_games.data.shards import TornShardError, list_shards, read_shard
 from vlm_games.data.workdir import Workdir
+from vlm_games.games.instructions import Instructions
 from vlm_games.methods.method import MAIN
 from vlm_games.methods.registry import METHODS, arms_of
 from vlm_games.methods.views import seen, view_keys, views
+from vlm_games.report.candidates import CandidateView
 from vlm_games.training import checkpoint
 from vlm_games.workbench import config_of, open_images
 
@@ -42,6 +47,25 @@ class Checkpoint:
         return f"{self.arm}:{self.iteration}"
 
 
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """What a method made that is no game.
+
+    Attributes:
+      shard: number of its shard. line: place in it, from 0.
+      record: as it lies on disk. view: as a page shows it.
+    """
+
+    shard: int
+    line: int
+    record: Record
+    view: CandidateView
+
+    def path(self, arm: str) -> str:
+        """Names it in addresses."""
+        return f"{arm}/{self.view.iteration}/{self.shard}/{self.line}"
+
+
 class RunFolder:
     """Reads a workdir again whenever it is asked: the run may be under way."""
 
@@ -63,6 +87,12 @@ class RunFolder:
         """What is played on."""
         with self._lock:
             return open_images(self.config)
+
+    @functools.cached_property
+    def instructions(self) -> Instructions:
+        """What its model is told."""
+        with self._lock:
+            return find_instructions(self.config.base, self.config.instructions)
 
     def figures(self) -> dict[str, list[dict]]:
         """metrics.json by arm; main first, with no row while none is done."""
@@ -94,14 +124,36 @@ class RunFolder:
         """Finished shards of candidates."""
         return list_shards(self.workdir.iteration(arm, iteration) / "dialogs")
 
+    def is_making(self, arm: str, iteration: int) -> bool:
+        """Whether candidates of an iteration may still come."""
+        trained = self.workdir.iteration(arm, iteration) / "training"
+        done = self.workdir.metrics(arm, iteration) is not None
+        return not (done or trained.is_dir())
+
     def games(self, arm: str, iteration: int) -> list[GameRecord]:
-        """The games played so far; a torn shard is being made again."""
-        found: list[GameRecord] = []
+        """The games played so far."""
+        return list(self._records(arm, iteration).values())
+
+    def candidates(self, arm: str, iteration: int) -> list[Candidate]:
+        """What was made so far, where it is no games."""
+        made = self._records(arm, iteration)
+        views = self.method.views(list(made.values()), iteration, self)
+        return [
+            Candidate(*place, record, view)
+            for (place, record), view in zip(made.items(), views, strict=True)
+        ]
+
+    def _records(self, arm: str, iteration: int) -> dict[tuple[int, int], Any]:
+        """By shard and place in it; a torn shard is being made again."""
+        found: dict[tuple[int, int], Any] = {}
         for path in self.shards(arm, iteration):
             try:
-                found += _games_of(path, path.stat().st_mtime_ns)
+                changed = path.stat().st_mtime_ns
+                records = _read(path, changed, self.config.method)
             except (FileNotFoundError, TornShardError):
                 continue
+            shard = int(path.stem.rpartition("_")[2])
+            found |= {(shard, i): record for i, record in enumerate(records)}
         return found
 
     def progress(self) -> dict:
@@ -122,7 +174,8 @@ class RunFolder:
         state = "measuring" if iteration == 0 else "starting"
         if self.shards(arm, iteration):
             count = len(self.shards(arm, iteration))
-            state = f"playing, {count} shards of games so far"
+            what = "games" if self.has_games else "candidates"
+            state = f"playing, {count} shards of {what} so far"
         if (folder / "training").is_dir():
             state = "training"
         if checkpoint.exists(folder / "checkpoint"):
@@ -151,10 +204,10 @@ class RunFolder:
 
 
 @functools.lru_cache(SHARDS_KEPT)
-def _games_of(path: pathlib.Path, changed: int) -> Sequence[GameRecord]:
+def _read(path: pathlib.Path, changed: int, method: str) -> Sequence[Record]:
     """Of a shard; `changed` makes one that was written again a new one."""
     del changed
-    return tuple(read_shard(path, GameRecord))
+    return tuple(read_shard(path, METHODS[method].record))
 
 
 def _last_change(root: pathlib.Path) -> float:
