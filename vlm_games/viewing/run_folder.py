@@ -224,10 +224,11 @@ class RunFolder:
         game = self._copied(iteration)[image - len(self.images)]
         # All arms are given the same copies.
         games = [r for arm in self.arms for r in self.games(arm, iteration)]
-        found = [r for r in games if r.game == game and r.copy is not None]
-        record = found[0]
-        (numbered,), images = with_copies([record], self)
-        return images[numbered.images[record.copy]]
+        for record in games:
+            if record.game == game and record.copy is not None:
+                (numbered,), images = with_copies([record], self)
+                return images[numbered.images[record.copy]]
+        raise IndexError(f"Game {game} of iteration {iteration} is to come.")
 
     def _copied(self, iteration: int) -> list[int]:
         """Games that have a copy."""
