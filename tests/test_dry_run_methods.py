@@ -155,24 +155,3 @@ def test_a_comparison_is_told_entry_by_entry():
     assert set(METHODS) < set(entries)
     assert done.stdout.count("FITS") == len(entries)
     assert "1 rounds of main" in done.stdout
-
-
-@pytest.mark.slow
-def test_a_built_package_has_the_configs_and_finds_them(tmp_path):
-    build = tmp_path / "lib"
-    command = ["setup.py", "-q", "build_py", f"--build-lib={build}"]
-    subprocess.run([sys.executable, *command], cwd=ROOT, check=True)
-    assert (build / "vlm_games/py.typed").is_file()
-    code = (
-        "from vlm_games import command_line as c\n"
-        "print(c.find_config('configs/scenes.py'), c.load_config('llava').base)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(build), "PATH": ""},
-        capture_output=True,
-        text=True,
-    )
-    assert str(build / "vlm_games/configs/scenes.py") in done.stdout
-    assert "llava-hf/llava-1.5-7b-hf" in done.stdout

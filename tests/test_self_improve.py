@@ -1,6 +1,7 @@
 """The whole program, as a user starts it: results, kills, bad input."""
 
 import json
+import re
 
 import numpy as np
 import PIL.Image
@@ -44,6 +45,8 @@ def test_a_run_leaves_what_it_promises(undisturbed):
     assert len(shards) == 3
     assert list(workdir.glob("tensorboard/main/*"))
     assert "unfiltered" in output
+    assert "48/48" in output and "candidate/s" in output
+    assert not re.search("warn|deprecat|traceback", output, re.I), output
 
 
 def test_controls_learn_from_as_much_as_main(undisturbed):

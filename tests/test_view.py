@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from vlm_games.data.png import from_png
+from vlm_games.games.image_sets import ImageSet
+from vlm_games.methods.copies import put_copies
 from vlm_games.methods.views import seen, view_keys
 from vlm_games.viewing.query import GameQuery
 
@@ -166,6 +168,42 @@ def test_views_are_those_of_the_run(site, run):
     np.testing.assert_array_equal(from_png(body), expected)
     _, _, body = site.ask("/images/3.png")
     np.testing.assert_array_equal(from_png(body), run.images[3])
+
+
+def test_a_corrupted_copy_is_shown_as_it_was_played_with(tmp_path):
+    """Everywhere; it has its target's index, and a place behind all images."""
+    config = made_run.make_config(game__games=4, game__corrupted=0.5)
+    workdir = made_run.make_run(tmp_path, config)
+    run = RunFolder(tmp_path)
+    before = made_run.games(1)
+    after, images = put_copies(
+        [ImageSet(g.images, g.target) for g in before], run, 1
+    )
+    played = []
+    for game, drawn in zip(before, after, strict=True):
+        (*place,) = (i for i in range(4) if drawn.images[i] >= len(run.images))
+        if place:
+            shown = list(game.images)
+            shown[place[0]] = game.images[game.target]
+            game = dataclasses.replace(game, images=tuple(shown), copy=place[0])
+        played.append(game)
+    workdir.write_shard("main", 1, 0, played)
+    assert [run.numbers(game) for game in played] == [s.images for s in after]
+    second = [g for g in played if g.copy is not None][1]
+    site = Site(make_app(run))
+    path = f"/views/1/plain/{len(run.images) + 1}.png"
+    place = f"main/1/{second.game}"
+    for page in ("/games", f"/games/{place}", f"/sets/{place}"):
+        assert path in site.text(page)
+    assert "not played again" in site.text(f"/sets/{place}")
+    found = from_png(site.ask(path)[2])
+    np.testing.assert_array_equal(found, images[len(run.images) + 1])
+    # A judge saw it in a view of its own.
+    judged = from_png(site.ask(path.replace("plain", "judge%201"))[2])
+    keys = view_keys(0, 1, 2, len(images))[-1:]
+    np.testing.assert_array_equal(judged, seen(keys, found[None], 0.7)[0])
+    assert site.ask(path.replace("13", "14"))[0] == 404
+    site.close()
 
 
 def test_the_same_set_is_found_in_other_iterations(site):

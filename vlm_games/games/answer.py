@@ -121,8 +121,7 @@ def go_on(
         seed fix what is drawn.
       sampling: seed, forbidden tokens [V] and truncation.
       limit, temperature, rows, told: see `answer`.
-      room: tokens of the longest example to come: what has room for it need
-        not be compiled again.
+      room: tokens of the longest example to come; compiled for at once.
     """
     if not examples:
         return []

@@ -13,13 +13,14 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from vlm_games.data.fetch import fetch
 from vlm_games.data.images import Groups, ImageSource
 from vlm_games.data.records import GameRecord
 from vlm_games.games.image_sets import ImageSet
 from vlm_games.methods import corrupt
-from vlm_games.methods.method import Workbench
+from vlm_games.methods.method import Surroundings, Workbench
 
 _STREAM = 0xC0B1E5  # keeps these draws apart from others of a game
 
@@ -81,11 +82,9 @@ def put_copies(
       sets, by game, and the images that they count.
     """
     seed, total = (bench.config.seed, iteration), len(bench.images)
-    rng = np.random.default_rng((*seed, _STREAM))
-    count = round(bench.config.game.corrupted * len(sets))
     sets = list(sets)
     copies: list[Copy] = []
-    for game in np.sort(rng.choice(len(sets), count, replace=False)).tolist():
+    for game in copied_games(bench.config, iteration, len(sets)):
         found = sets[game]
         images = list(found.images)
         images[_place(game, found, seed)] = total + len(copies)
@@ -95,8 +94,19 @@ def put_copies(
     return sets, _behind(bench, copies)
 
 
+def copied_games(config: ConfigDict, iteration: int, games: int) -> list[int]:
+    """Numbers of the games that have a copy, in order: so the copies stand.
+
+    Args:
+      config: of the run. games: how many an iteration has.
+    """
+    rng = np.random.default_rng((config.seed, iteration, _STREAM))
+    count = round(config.game.corrupted * games)
+    return np.sort(rng.choice(games, count, replace=False)).tolist()
+
+
 def with_copies(
-    records: Sequence[GameRecord], bench: Workbench
+    records: Sequence[GameRecord], bench: Surroundings
 ) -> tuple[list[GameRecord], ImageSource]:
     """Games whose `images` count what they were played on, and those images."""
     total, numbered = len(bench.images), []
@@ -113,7 +123,7 @@ def with_copies(
     return numbered, _behind(bench, copies)
 
 
-def _behind(bench: Workbench, copies: Sequence[Copy]) -> ImageSource:
+def _behind(bench: Surroundings, copies: Sequence[Copy]) -> ImageSource:
     if not copies:
         return bench.images
     return WithCopies(bench.images, copies, bench.config.stic.low_side)

@@ -14,6 +14,7 @@ Host header built in. What may take long runs in threads of theirs, so that a
 slow model holds up no other page.
 """
 
+import functools
 import secrets
 import urllib.parse
 from collections.abc import Callable, Mapping
@@ -279,6 +280,7 @@ class Viewer:
             workdir=str(self.run.workdir.root),
             method=self.run.config.method.replace("_", " "),
             has_games=self.run.has_games,
+            paths=functools.partial(pages.paths, self.run),
             **values,
         )
         # A file name that is not UTF-8 reaches here as lone surrogates.

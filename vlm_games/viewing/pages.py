@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import pathlib
+import urllib.parse
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from markupsafe import Markup
 from vlm_games import report
 from vlm_games.data.records import OUTCOMES, GameRecord
 from vlm_games.data.workdir import flatten
-from vlm_games.methods.views import views
+from vlm_games.methods.views import PLAIN, views
 from vlm_games.report import measures, story, svg, tables
 from vlm_games.viewing.person import PersonGame
 from vlm_games.viewing.players import Replayed
@@ -157,15 +158,25 @@ def _told(value: Any) -> str:
 def game(run: RunFolder, arm: str, record: GameRecord) -> dict:
     """One game in detail."""
     how = f"{len(record.images)} images, as they are"
-    seats = [("guesser", how, [(i, "") for i in record.images])]
+    seats = [("guesser", how, paths(run, record))]
     for name, (_, strength) in views(run.config.game).items():
         how = f"augmented, strength {strength:g}" if strength else "as it is"
-        shown = record.images
+        shown = paths(run, record, name if strength else PLAIN)
         if name == "describer":
-            shown = (record.images[record.target],)
-        address = f"/views/{record.iteration}/{name}" if strength else ""
-        seats.append((name, how, [(i, address) for i in shown]))
+            shown = [shown[record.target]]
+        seats.append((name, how, shown))
     return {"arm": arm, "record": record, "seats": seats}
+
+
+def paths(run: RunFolder, record: GameRecord, view: str = PLAIN) -> list[str]:
+    """Addresses of a game's pictures, in the Guesser's order."""
+    place = f"/views/{record.iteration}/{urllib.parse.quote(view)}"
+    return [
+        f"/images/{number}.png"
+        if view == PLAIN and position != record.copy
+        else f"{place}/{number}.png"
+        for position, number in enumerate(run.numbers(record))
+    ]
 
 
 def replayed(found: Replayed) -> dict:

@@ -17,9 +17,10 @@ from vlm_games.data.schema import Record
 from vlm_games.data.shards import TornShardError, list_shards, read_shard
 from vlm_games.data.workdir import Workdir
 from vlm_games.games.instructions import Instructions
+from vlm_games.methods.copies import copied_games, with_copies
 from vlm_games.methods.method import MAIN
 from vlm_games.methods.registry import METHODS, arms_of
-from vlm_games.methods.views import seen, view_keys, views
+from vlm_games.methods.views import PLAIN, seen, view_keys, views
 from vlm_games.report.candidates import CandidateView
 from vlm_games.training import checkpoint
 from vlm_games.workbench import config_of, open_images
@@ -187,20 +188,52 @@ class RunFolder:
             "silent": round(time.time() - _last_change(self.workdir.root)),
         }
 
+    def numbers(self, record: GameRecord) -> tuple[int, ...]:
+        """What a game was played on; its corrupted copy, if there is one,
+        stands where it stood in the run, behind all images."""
+        found = list(record.images)
+        if record.copy is not None:
+            place = self._copied(record.iteration).index(record.game)
+            found[record.copy] = len(self.images) + place
+        return tuple(found)
+
     def view(self, iteration: int, name: str, image: int) -> np.ndarray:
-        """An image as the role or judge saw it that `views` names.
+        """An image, by its number, as the role or judge saw it.
+
+        Args:
+          name: one of `views`, or PLAIN.
 
         Raises:
-          KeyError, IndexError: there is no such view or image.
+          KeyError, IndexError: there is no such view or image (yet).
         """
-        number, strength = views(self.config.game)[name]
-        pixels = self.images[image]
+        named = {PLAIN: (0, 0.0), **views(self.config.game)}
+        number, strength = named[name]
+        pixels = self._pixels(iteration, image)
         if not strength:
             return pixels
         seed = (self.config.seed, iteration, number)
+        total = len(self.images) + len(self._copied(iteration))
         with self._lock:
-            key = view_keys(*seed, len(self.images))[image]
+            key = view_keys(*seed, total)[image]
             return seen(key[None], pixels[None], strength)[0]
+
+    def _pixels(self, iteration: int, image: int) -> np.ndarray:
+        """Of an image, or of a copy by its number behind them."""
+        if image < len(self.images):
+            return self.images[image]
+        game = self._copied(iteration)[image - len(self.images)]
+        # All arms are given the same copies.
+        games = [r for arm in self.arms for r in self.games(arm, iteration)]
+        for record in games:
+            if record.game == game and record.copy is not None:
+                (numbered,), images = with_copies([record], self)
+                return images[numbered.images[record.copy]]
+        raise IndexError(f"Game {game} of iteration {iteration} is to come.")
+
+    def _copied(self, iteration: int) -> list[int]:
+        """Games that have a copy."""
+        games = self.config.game.games
+        return copied_games(self.config, iteration, games)
 
 
 @functools.lru_cache(SHARDS_KEPT)
