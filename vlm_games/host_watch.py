@@ -129,8 +129,8 @@ class Watch(threading.Thread):
         super().__init__(daemon=True)
         self.over, self.patience = threading.Event(), heartbeat
         self.noticed, self._kept = noticed, kept
-        self._heard, self._doubt = False, 0.0
-        self._cleared = threading.Event()
+        self._heard = False
+        self._watched = 0.0  # seconds in which this process looked
         self._signs: dict[int, str | None] = {}
         # Seconds in which no new sign came, while this process looked.
         self._silent = dict.fromkeys(range(hosts.count()), 0.0)
@@ -147,9 +147,7 @@ class Watch(threading.Thread):
             except jax.errors.JaxRuntimeError:
                 if not hosts.is_first() and not self.over.is_set():
                     self.give_up([0], "it does not answer any more")
-            self._doubt -= passed
-            if self._doubt <= 0:
-                self._cleared.set()
+            self._watched += passed
 
     def _look(self, passed: float) -> None:
         """One look at the board, `passed` seconds after the last."""
@@ -208,9 +206,9 @@ class Watch(threading.Thread):
     def suspect(self) -> None:
         """Returns unless another process is to blame for what has failed."""
         self.patience = min(self.patience, SUSPECT)
-        self._doubt = 2 * SUSPECT
-        self._cleared.clear()
-        self._cleared.wait()
+        until = self._watched + 2 * SUSPECT
+        while self._watched < until and self.is_alive():
+            time.sleep(LISTEN)
 
 
 def _stop(error: BaseException, watch: Watch) -> NoReturn:
