@@ -21,23 +21,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 verb=${1:-} name='' cluster='' zone='' project='' type='' slices=1 restarts=10
 image=python:3.11 spot=false dry_run=false
 [[ $# -eq 0 ]] || shift
-while [[ $# -gt 0 ]]; do
-  case $1 in
-    --name=*) name=${1#*=} ;;
-    --cluster=*) cluster=${1#*=} ;;
-    --zone=*) zone=${1#*=} ;;
-    --project=*) project=${1#*=} ;;
-    --type=*) type=${1#*=} ;;
-    --slices=*) slices=${1#*=} ;;
-    --restarts=*) restarts=${1#*=} ;;
-    --image=*) image=${1#*=} ;;
-    --spot) spot=true ;;
-    --dry_run) dry_run=true ;;
-    --) shift; break ;;
-    *) die "unknown argument $1 (flags of the program go after --)" ;;
-  esac
-  shift
-done
+read_flags "name cluster zone project type slices restarts image" \
+  "spot dry_run" "$@"
 
 xpk() {
   run xpk "$@" --cluster="$cluster" --zone="$zone" --project="$project"
@@ -73,10 +58,10 @@ esac
 for field in name cluster zone project; do
   [[ -n ${!field} ]] || die "--$field is missing"
 done
-[[ $verb == run || $# -eq 0 ]] || die "flags after -- go with run"
+[[ $verb == run || ${#rest[@]} -eq 0 ]] || die "flags after -- go with run"
 case $verb in
   create) create ;;
-  run) start "$@" ;;
+  run) start "${rest[@]}" ;;
   follow)
     xpk workload list --filter-by-job="$name"
     run kubectl logs --follow --selector="jobset.sigs.k8s.io/jobset-name=$name"

@@ -20,21 +20,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 verb=${1:-} name='' zone='' project='' type='' version='' worker=0
 spot=false dry_run=false
 [[ $# -eq 0 ]] || shift
-while [[ $# -gt 0 ]]; do
-  case $1 in
-    --name=*) name=${1#*=} ;;
-    --zone=*) zone=${1#*=} ;;
-    --project=*) project=${1#*=} ;;
-    --type=*) type=${1#*=} ;;
-    --version=*) version=${1#*=} ;;
-    --worker=*) worker=${1#*=} ;;
-    --spot) spot=true ;;
-    --dry_run) dry_run=true ;;
-    --) shift; break ;;
-    *) die "unknown argument $1 (flags of the program go after --)" ;;
-  esac
-  shift
-done
+read_flags "name zone project type version worker" "spot dry_run" "$@"
 
 tpu() {
   local action=$1
@@ -92,11 +78,11 @@ case $verb in
 esac
 [[ -n $name ]] || die "--name is missing"
 [[ -n $zone ]] || die "--zone is missing"
-[[ $verb == run || $# -eq 0 ]] || die "flags after -- go with run"
+[[ $verb == run || ${#rest[@]} -eq 0 ]] || die "flags after -- go with run"
 case $verb in
   create) create ;;
   install) install ;;
-  run) start "$@" ;;
+  run) start "${rest[@]}" ;;
   follow) on_workers "$worker" 'tail -n 50 -f run.log' ;;
   delete) tpu delete ;;
 esac

@@ -18,6 +18,7 @@ from program import ROOT
 
 from vlm_games import hosts
 from vlm_games.data.workdir import Workdir, WorkdirError
+from vlm_games.host_watch import EXIT_LOST
 from vlm_games.preemption import EXIT_PREEMPTED
 
 TOGETHER = (str(ROOT / "tests/together.py"),)
@@ -51,6 +52,13 @@ class Processes:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
+
+    def kill(self, host: int, sign: pathlib.Path, number=signal.SIGKILL):
+        """Sends a host a signal as soon as a file is there."""
+        until = time.monotonic() + WAIT
+        while not sign.exists() and time.monotonic() < until:
+            time.sleep(0.1)
+        self.found[host].send_signal(number)
 
     def end(self) -> tuple[list[int], list[str], float]:
         """Exit codes, outputs, and seconds from the first end to the last."""
@@ -128,15 +136,23 @@ def test_several_hosts_give_what_one_gives(ran, alone, case):
     for path in sorted((alone[0] / case).rglob("*.jsonl")):
         mine = folder / case / path.relative_to(alone[0] / case)
         assert mine.read_bytes() == path.read_bytes()
+    shards = [
+        [path.name for path in sorted(root.rglob("*.jsonl*"))]
+        for root in (folder / case, alone[0] / case)
+    ]
+    assert shards[0] == shards[1], "others were made and dropped"
 
 
 @pytest.mark.slow
 def test_every_shard_is_made_by_one_host(ran):
     count, _, told = ran
-    for case, (shards, _) in together.CASES.items():
+    for case, shards in (("uneven", 3), ("unkept", 4), ("few", 1)):
         made = [set(host["own"]["made"]) for host in told[case]]
         assert sorted(sum(map(list, made), [])) == list(range(shards))
         assert sum(not own for own in made) == max(count - shards, 0)
+    if count == 4:
+        (_, unkept, _) = together.CASES["unkept"]
+        assert told["unkept"][1]["own"]["made"] == list(unkept)
 
 
 @pytest.mark.slow
@@ -161,9 +177,10 @@ def test_a_killed_host_stops_the_others_and_another_number_goes_on(
     codes, texts, seconds = Processes(
         cache, 2, TOGETHER, tmp_path, "uneven", fault
     ).end()
-    assert codes[1] == -signal.SIGKILL and codes[0] not in (0, None), texts
+    assert codes == [EXIT_LOST, -signal.SIGKILL], texts
     assert seconds < 60
-    assert "lost another one" in texts[0] or "another task died" in texts[0]
+    assert "host 0 stops, since host 1 of 2 is gone" in texts[0]
+    assert f"All that was finished is kept in {tmp_path}" in texts[0]
     states = (tmp_path / "uneven").glob("arms/main/iter_001/training/sft/s*")
     assert [path.name for path in states] == left
     resumed = together.improve(tmp_path / "uneven", "uneven")
@@ -191,12 +208,48 @@ def test_notice_to_one_host_is_notice_to_all(
         assert_close(host["metrics"], alone[1]["uneven"]["metrics"])
 
 
+class Stopped(Exception):
+    """In place of the end of this process."""
+
+
+@pytest.mark.slow
+def test_whoever_dies_while_host_0_measures_another_number_goes_on(
+    cache, tmp_path, alone
+):
+    workdir, paused = tmp_path / "uneven", tmp_path / "paused"
+    for killed in (1, 0):
+        pair = Processes(
+            cache, 2, TOGETHER, tmp_path, "uneven", "0:measure:0:PAUSE"
+        )
+        pair.kill(killed, paused)
+        codes, texts, seconds = pair.end()
+        left = 1 - killed
+        assert codes[killed] == -signal.SIGKILL
+        assert codes[left] == EXIT_LOST, texts
+        assert seconds < 60
+        assert f"since host {killed} of 2 is gone" in texts[left]
+        assert f"Nothing is finished in {workdir} yet." in texts[left]
+        paused.unlink()
+
+    def stop(what, done, of):
+        if "train" in what and done == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        together.improve(workdir, "uneven", stop)
+    codes, texts, _ = Processes(cache, 2, TOGETHER, tmp_path, "uneven").end()
+    assert codes == [0, 0], "\n".join(texts)
+    for host in told(tmp_path, "uneven", 2):
+        assert host["own"]["made"] == []
+        assert_close(host["metrics"], alone[1]["uneven"]["metrics"])
+
+
 TALK = """
 import sys
-from vlm_games import hosts
+from vlm_games import host_watch, hosts
 count, host, port = sys.argv[1:]
 hosts.connect(count, f"127.0.0.1:{port}", int(host), 600)
-with hosts.together(lambda: None):
+with host_watch.together(lambda: None, str, 600):
     first = hosts.first_says("who is first", lambda: "host " + host)
     print("first:", first, "sum:", hosts.total("numbers", int(host) + 1))
     if host == "1":

@@ -36,6 +36,7 @@ FLOORS = (
     ("games", "hub"),
     ("sampling", "training", "report", "robot"),
     ("models", "data", "worlds", "preemption", "progress"),
+    ("host_watch",),
     ("hosts", "config_fields"),
     ("command_line",),
 )

@@ -1,5 +1,7 @@
 """The figures of docs/scaling.md are what the arithmetic gives."""
 
+import json
+
 import pytest
 from program import ROOT
 
@@ -53,3 +55,19 @@ def test_what_breaks_first():
         f"{scaling.looking_hours():.1f} hours",
     ):
         assert told in PAGE, told
+
+
+def test_growth_is_what_was_measured():
+    found = json.loads((ROOT / "docs/results/growth.json").read_text())
+    phases = ("started", "played", "read", "chosen")
+    for row in found["rows"]:
+        head = f"| {row['who']} | {row['games']:,} | {row['devices']} | "
+        held = [str(row[phase]["mib"]) for phase in phases]
+        (line,) = (x for x in PAGE.splitlines() if x.startswith(head))
+        assert line.endswith(f"| {' | '.join(held)} |")
+    made = [row for row in found["rows"] if row["who"] == "made"]
+    played = [row["played"]["mib"] for row in made]
+    assert max(played) < 1.1 * min(played), "memory while games are played"
+    for row in made:
+        more = (row["read"]["mib"] - row["played"]["mib"]) * 2**20
+        assert more < 2 * scaling.HELD * row["games"]

@@ -6,7 +6,8 @@ The loop, the files, the checkpoints and the training step are the program's
 own; the model is the tiny one of conftest.py, and the games are made up. Runs
 the cases, one after the other, and leaves in FOLDER/<case>.<host>.json what it
 did of its own. With a FAULT, such as 1:train:2:SIGKILL, host 1 sends itself the
-signal when step 2 of the training is told.
+signal when step 2 of the training is told; at 0:measure:0:PAUSE host 0 leaves
+a file FOLDER/paused, and waits there.
 """
 
 import json
@@ -15,6 +16,7 @@ import pathlib
 import runpy
 import signal
 import sys
+import time
 import types
 
 import jax
@@ -22,11 +24,11 @@ import numpy as np
 from conftest import WORDS, lively_params, tiny_config
 from program import ROOT
 
-from vlm_games import hosts, self_improve
+from vlm_games import host_watch, hosts, self_improve
 from vlm_games.data.examples import Example, read, said
 from vlm_games.data.records import GameRecord, Turn
 from vlm_games.data.tokenizer import word_tokenizer
-from vlm_games.data.workdir import Workdir
+from vlm_games.data.workdir import Workdir, last_kept
 from vlm_games.methods import registry
 from vlm_games.methods.method import MAIN, Selection, Stage
 from vlm_games.models.mesh import make_mesh, place, play_mesh
@@ -36,8 +38,8 @@ from vlm_games.workbench import Run
 DEVICES, STEPS, IMAGES = 4, 3, 64
 # Seconds. Where nobody is to be lost, none is given up, however busy the cores.
 PATIENT = 600
-# Shards of games, and those of which no game is kept.
-CASES = {"uneven": (3, ()), "unkept": (5, (1,)), "few": (1, ())}
+# Shards of games, those of which no game is kept, and config.generated_tokens.
+CASES = {"uneven": (3, (), 0), "unkept": (5, (1,), 9), "few": (1, (), 0)}
 
 
 class Images:
@@ -63,7 +65,7 @@ class Made:
 
     def __init__(self, bench):
         self.bench = bench
-        self._shards, self.unkept = bench.case
+        self._shards, self.unkept, _ = bench.case
         self.count = 4 * self._shards
 
     def shards(self):
@@ -137,6 +139,7 @@ def improve(
     }
     c = runpy.run_path(str(ROOT / "configs/scenes.py"))["get_config"]()
     c.method, c.iterations, c.controls = "made", 1, ()
+    c.generated_tokens = CASES[case][2]
     c.train.update({"steps": STEPS, "save_every": 1, "augment": 0.0})
     c.train.rows, c.train.lengths = {"made": 2}, {"made": 12}
     model, tokenizer = tiny_config(), word_tokenizer(WORDS.split())
@@ -167,8 +170,10 @@ def improve(
     )
     run = Run(c, setup, Workdir(workdir), progress, notice or Notice())
     run.workdir.claim({"case": case})
-    (rows,) = self_improve.self_improve(run).values()
-    run.workdir.release()
+    try:
+        (rows,) = self_improve.self_improve(run).values()
+    finally:
+        run.workdir.release()
     for metrics in rows:
         del metrics["seconds"], metrics["phase_seconds"]
     own = {"made": bench.made, "read": len(bench.images.read)}
@@ -185,12 +190,19 @@ def main(count, host, port, folder, cases, fault=None):
 
     def progress(what, done, of):
         place = f"{host}:{what.split()[-1]}:{done}:"
-        if fault and fault.startswith(place):
-            number = signal.Signals[fault.removeprefix(place)]
-            os.kill(os.getpid(), number)
+        if not fault or not fault.startswith(place):
+            return
+        if fault.endswith("PAUSE"):
+            (folder / "paused").touch()
+            time.sleep(PATIENT)
+        os.kill(os.getpid(), signal.Signals[fault.removeprefix(place)])
 
     folder = pathlib.Path(folder)
-    with hosts.together(notice.take):
+
+    def kept():
+        return "\n".join(last_kept(folder / case) for case in cases.split(","))
+
+    with host_watch.together(notice.take, kept, heartbeat):
         for case in cases.split(","):
             found = improve(folder / case, case, progress, notice)
             text = json.dumps(found)

@@ -3,20 +3,15 @@
 All run the same program on the same config. What each does of its own is
 decided by its number; what they exchange goes through the workdir, or is summed
 while they train. They wait for one another in `meet` and its like, and leave
-together: see `together`. Of a run of a single process nothing here waits, asks
-or is started.
+together: see `host_watch`. Of a run of a single process nothing here waits or
+asks.
 """
 
-import contextlib
 import hashlib
 import itertools
 import json
-import os
-import sys
-import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -26,14 +21,12 @@ from absl import logging
 # their devices, which may be busy, or late by more than Gloo waits.
 from jax._src import distributed
 
-# Seconds without a sign of life until a process counts as dead. Twice in this
-# time one is sent; it takes several turns of threads in two processes, which
-# may be seconds each where cores are busy with something else.
+# Seconds without a sign of life until a process counts as lost. Signs come
+# every LISTEN, by a thread that may wait seconds for its turn where cores are
+# busy with something else.
 HEARTBEAT = 45
+LISTEN = 0.5  # seconds between two looks at what others tell
 ROOM = "vlm_games"  # of the keys that are ours in JAX's store
-NOTICE, STOPPED, PARTED = "notice", "stopped", "parted"  # words on the board
-LINGER = 10.0  # seconds that host 0 stays for the others to hear of its end
-LISTEN = 0.5  # seconds between two looks at the board
 
 _meetings = itertools.count()
 
@@ -55,7 +48,7 @@ def connect(
         each its number (Cloud TPU, Slurm, Kubernetes); else how many there are.
       coordinator: "address:port" of process 0, if `hosts` is a number.
       host: the number of this one, from 0.
-      heartbeat: seconds without a sign of life until one counts as dead.
+      heartbeat: seconds without a sign of life until one counts as lost.
 
     Raises:
       ValueError: a flag is missing or out of range.
@@ -68,8 +61,12 @@ def connect(
         given = _given(hosts, coordinator, host)
     # It would take SIGTERM for itself, and the program would not hear of it.
     jax.config.update("jax_enable_preemption_service", False)
+    # JAX's own signs of life end a process without a word of ours, so that
+    # they come second: for one in which `host_watch` is stuck itself.
     try:
-        jax.distributed.initialize(**given, heartbeat_timeout_seconds=heartbeat)
+        jax.distributed.initialize(
+            **given, heartbeat_timeout_seconds=2 * heartbeat
+        )
     except (RuntimeError, ValueError) as error:
         raise HostsError(
             f"--hosts={hosts}: the processes did not find one another "
@@ -182,17 +179,17 @@ def _tell(what: str, value) -> list:
     """
     if count() == 1:
         return [value]
-    client = _client()
+    kept = store()
     number = next(_meetings)  # all count the same meetings
     mine = f"{ROOM}/{number}/{index()}"
-    client.key_value_set(mine, json.dumps([what, value]))
+    kept.key_value_set(mine, json.dumps([what, value]))
     pause = 0.001
-    while len(found := client.key_value_dir_get(f"{ROOM}/{number}")) < count():
+    while len(found := kept.key_value_dir_get(f"{ROOM}/{number}")) < count():
         time.sleep(pause)
         pause = min(2 * pause, LISTEN)
     if is_first() and number:  # who is here has read all of the last one
-        client.key_value_delete(f"{ROOM}/{number - 1}")
-    told = {_host(key): json.loads(text) for key, text in found}
+        kept.key_value_delete(f"{ROOM}/{number - 1}")
+    told = {host_of(key): json.loads(text) for key, text in found}
     for host, (other, _) in sorted(told.items()):
         if other != what:
             raise HostsError(
@@ -202,117 +199,11 @@ def _tell(what: str, value) -> list:
     return [told[host][1] for host in range(count())]
 
 
-def _client() -> Any:
-    """Of JAX's store, by which processes tell one another."""
+def store() -> Any:
+    """JAX's, by which processes tell one another without their devices."""
     return distributed.global_state.client
 
 
-def _host(key: str) -> int:
+def host_of(key: str) -> int:
+    """The process that set a key of the store: its last part."""
     return int(key.rpartition("/")[2])
-
-
-# The board: whoever has a word for all puts it there --------------------------
-
-
-def post(word: str) -> None:
-    """Puts a word on the board; alone, or before `connect`, nothing is done."""
-    state = distributed.global_state
-    if state.client is not None:
-        key = f"{ROOM}/{word}/{state.process_id}"
-        state.client.key_value_set(key, "", allow_overwrite=True)
-
-
-def posted(word: str) -> list[int]:
-    """Numbers of the processes that posted a word."""
-    found = _client().key_value_dir_get(f"{ROOM}/{word}")
-    return sorted(_host(key) for key, _ in found)
-
-
-def leave(status: int) -> None:
-    """Ends this process at once, and not without the others.
-
-    A usual exit would wait for those that do not come. Host 0 holds what is
-    told: it stays until all have left, or a few seconds.
-    """
-    state, until = distributed.global_state, time.monotonic() + LINGER
-    if state.client is not None:
-        with contextlib.suppress(jax.errors.JaxRuntimeError):
-            post(PARTED)
-            while (
-                state.process_id == 0
-                and len(posted(PARTED)) < state.num_processes
-                and time.monotonic() < until
-            ):
-                time.sleep(0.1)
-    os._exit(status)
-
-
-@contextlib.contextmanager
-def together(noticed: Callable[[], None]) -> Iterator[None]:
-    """Within, of several processes none goes on without the others.
-
-    One that meets an error says so and ends at once, and so do the others as
-    soon as they hear of it.
-
-    Args:
-      noticed: called when one has posted NOTICE, from another thread.
-    """
-    if count() == 1:
-        yield
-        return
-    over = threading.Event()
-    threading.Thread(target=_listen, args=(over, noticed), daemon=True).start()
-    try:
-        yield
-    except BaseException as error:
-        _stop(error, noticed)
-    finally:
-        over.set()
-
-
-def _listen(over: threading.Event, noticed: Callable[[], None]) -> None:
-    """Looks at the board until it is `over`."""
-    heard = False
-    while not over.wait(LISTEN):
-        try:
-            stopped, given = posted(STOPPED), posted(NOTICE)
-        except jax.errors.JaxRuntimeError:
-            return  # host 0 is gone, of which JAX's runtime tells
-        if stopped:
-            _say(
-                f"vlm_games: host {index()} stops, since host {stopped[0]} "
-                "did; see what that one said."
-            )
-            leave(1)
-        if given and not heard:
-            heard = True
-            noticed()
-
-
-def _stop(error: BaseException, noticed: Callable[[], None]) -> None:
-    """Ends this process, one of several, on an error."""
-    status: str | int | None = 1
-    if isinstance(error, SystemExit):
-        status = error.code
-        told = status if isinstance(status, str) else ""
-    elif isinstance(error, jax.errors.JaxRuntimeError):
-        with contextlib.suppress(jax.errors.JaxRuntimeError):
-            if posted(NOTICE):
-                noticed()
-        told = (
-            f"vlm_games: host {index()} stops, since it lost another one "
-            f"({str(error).splitlines()[0]}). Look at the messages of the "
-            "others; start all again, and the run goes on where it was."
-        )
-    else:
-        told = traceback.format_exc()
-    if told:
-        _say(told)
-    with contextlib.suppress(jax.errors.JaxRuntimeError):
-        post(STOPPED)
-    leave(status if isinstance(status, int) else 1)
-
-
-def _say(told: str) -> None:
-    print(told, file=sys.stderr, flush=True)
-    sys.stdout.flush()

@@ -9,14 +9,15 @@ tells what it would do: sets, examples, memory of each device, cost.
 """
 
 import pathlib
+import shlex
 import sys
 
 import jax
 from absl import flags
 from ml_collections import config_flags
 
-from vlm_games import command_line, hosts
-from vlm_games.data.workdir import WorkdirError
+from vlm_games import command_line, host_watch, hosts
+from vlm_games.data.workdir import WorkdirError, last_kept
 from vlm_games.fine_tune import DivergedError
 from vlm_games.planning.dry_run import dry_run
 from vlm_games.planning.plan import Device
@@ -70,7 +71,7 @@ def main() -> int:
     notice.listen()
     # Here as well as in `run`: of several hosts none gets that far.
     with (
-        hosts.together(notice.take),
+        host_watch.together(notice.take, how_to_go_on, _HEARTBEAT.value),
         command_line.errors_for_user(ERRORS),
     ):
         improve(config, notice)
@@ -94,6 +95,15 @@ def improve(config, notice: Notice) -> None:
         bars.close(finished=False)
     if hosts.is_first():
         print(done.text)
+
+
+def how_to_go_on() -> str:
+    """What is told where another host is gone."""
+    return (
+        f"{last_kept(_WORKDIR.value)} Start all hosts again, these or another "
+        "number of them; each goes on from there with its own command, here\n"
+        f"    {shlex.join(sys.orig_argv)}"
+    )
 
 
 def tell(config) -> int:

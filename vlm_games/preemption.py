@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 
-from vlm_games import hosts
+from vlm_games import host_watch, hosts
 
 # EX_TEMPFAIL of sysexits.h: nothing is wrong, the same command goes on.
 EXIT_PREEMPTED = 75
@@ -31,7 +31,7 @@ class Notice:
         signal.signal(signal.SIGTERM, self._heed)
 
     def _heed(self, number, frame) -> None:
-        hosts.post(hosts.NOTICE)
+        host_watch.post(host_watch.NOTICE)
         self.take()
 
     def take(self) -> None:
@@ -77,4 +77,4 @@ def leave() -> None:
         "the same command goes on from there.\n"
     )
     os.write(2, told.encode())  # print is not safe within a signal handler
-    hosts.leave(EXIT_PREEMPTED)
+    host_watch.leave(EXIT_PREEMPTED)

@@ -193,10 +193,11 @@ def play(run: Run, shared: Learner, arm: str, iteration: int, params) -> list:
     records, said = [], 0
     for first in range(0, method.shards(), step):
         shards = range(first, min(first + step, method.shards()))
-        for found in maker.make(shards):
+        for shard, found in zip(shards, maker.make(shards), strict=True):
             records += found
             said += sum(method.tokens_said(record) for record in found)
             if 0 < limit <= said:
+                maker.drop_after(shard)
                 return records
     return records
 
@@ -238,6 +239,12 @@ class Maker:
             self._write(shard)
         hosts.meet(f"{name}: played")
         return [found.get(s) or self._read_made(s) for s in shards]
+
+    def drop_after(self, shard: int) -> None:
+        """Deletes what other hosts made meanwhile and nobody learns from."""
+        hosts.meet(f"{self._arm} {self._iteration}: all have read")
+        if hosts.is_first():
+            self._run.workdir.drop_after(self._owner, self._iteration, shard)
 
     def _read(self, shard: int) -> list | None:
         return self._run.workdir.read_shard(

@@ -10,7 +10,7 @@ from vlm_games.data.schema import Record, RecordError
 OUTCOMES = ("success", "lose", "aborted")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Retold:
     """A question and its answer, each told again of the target and the other.
 
@@ -26,7 +26,7 @@ class Retold:
     tokens: int
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Turn:
     """One question and its answer.
 
@@ -56,7 +56,7 @@ class Turn:
     retold: Retold | None = None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class GameRecord(Record):
     """One game from the first question to the filters' verdict.
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
@@ -14,7 +15,7 @@ class RecordError(ValueError):
     """A record that breaks its schema; names file, line and field."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Record:
     """A frozen dataclass that goes to disk as one line of JSON.
 
@@ -133,7 +134,8 @@ def show(value: Any) -> str:
 
 
 def is_text(value: Any, place: str) -> str:
-    return _expect(isinstance(value, str), value, place, "text")
+    text = str(_expect(isinstance(value, str), value, place, "text"))
+    return sys.intern(text)  # what many records say lies in memory once
 
 
 def is_bool(value: Any, place: str) -> bool:

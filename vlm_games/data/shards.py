@@ -72,6 +72,13 @@ def read_shard(path: str | os.PathLike, kind: type[Kind]) -> list[Kind]:
         ) from None
 
 
+def delete_shard(path: str | os.PathLike) -> None:
+    """Deletes a shard, and then its checksum."""
+    path = _local(path)
+    path.unlink()
+    _checksum_path(path).unlink(missing_ok=True)
+
+
 def is_whole(path: str | os.PathLike) -> bool:
     """Whether a shard's bytes are those that were written."""
     path = _local(path)

@@ -9,6 +9,7 @@ W/arms/<arm>/iter_<k>/dialogs/    shards of candidates, see `shards`
 W/summary.json, report.html, tensorboard/<arm>/
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -20,10 +21,21 @@ from vlm_games.data import atomic
 from vlm_games.data.schema import Record
 from vlm_games.data.shards import (
     TornShardError,
+    delete_shard,
     is_whole,
     list_shards,
     read_shard,
     write_shard,
+)
+
+# Of a checkpoint, written last: file's path in it -> bytes.
+SIZES = "sizes.json"
+# What of an iteration is finished as soon as it is there.
+KEPT = (
+    "dialogs/shard_*.jsonl",
+    f"*/*/step_*/{SIZES}",
+    f"checkpoint/{SIZES}",
+    "metrics.json",
 )
 
 
@@ -169,6 +181,13 @@ class Workdir:
         """Stores the records of a shard, all or none."""
         write_shard(self.shard_path(arm, iteration, shard), records)
 
+    def drop_after(self, arm: str, iteration: int, shard: int) -> None:
+        """Deletes the shards behind one."""
+        last = self.shard_path(arm, iteration, shard)
+        for path in list_shards(last.parent):
+            if path.name > last.name:
+                delete_shard(path)
+
     def candidates(
         self, arm: str, iteration: int, kind: type[Record]
     ) -> list[Record]:
@@ -176,6 +195,23 @@ class Workdir:
         folder = self.iteration(arm, iteration) / "dialogs"
         shards = list_shards(folder)
         return [r for path in shards for r in read_shard(path, kind)]
+
+
+def last_kept(root: str | os.PathLike) -> str:
+    """What a run has finished last, in words."""
+    root, found = pathlib.Path(root), []
+    for pattern in KEPT:
+        for path in root.glob(f"arms/*/*/{pattern}"):
+            with contextlib.suppress(FileNotFoundError):  # pruned meanwhile
+                found.append((path.stat().st_mtime, path))
+    if not found:
+        return f"Nothing is finished in {root} yet."
+    _, path = max(found)
+    last = path.parent if path.name == SIZES else path
+    return (
+        f"All that was finished is kept in {root}, last of all "
+        f"{last.relative_to(root)}."
+    )
 
 
 def _read_config(path: pathlib.Path) -> dict:

@@ -15,8 +15,7 @@ BYTES = 2  # of a number, bfloat16
 GUESSED, ANSWERED = 28, 4  # tokens said by the roles in a turn
 WORDS = 250  # tokens of text that a game reads beside its images
 STORED = 1e9  # bytes a second that a host writes to where the workdir is
-RECORD = 2_000  # bytes of a game's line in its shard
-IN_MEMORY = 8  # times as many, once it is read
+HELD = 2_800  # bytes of a game in memory, once it is read; measured
 NAME = 200  # bytes of an image's name and length in memory
 DECODING = 5e-3  # seconds of a core for a picture of 1 megapixel
 CORES = 8  # that decode on a host
@@ -108,7 +107,7 @@ def checkpoint_seconds(machine: Machine, model: Model) -> float:
 
 def host_bytes() -> dict[str, float]:
     """In the memory of every host, for IMAGES and GAMES."""
-    return {"names": IMAGES * NAME, "games": GAMES * RECORD * IN_MEMORY}
+    return {"names": IMAGES * NAME, "games": GAMES * HELD}
 
 
 def bank_bytes(model: Model) -> float:

@@ -18,8 +18,7 @@ from orbax.checkpoint import v1 as ocp
 
 from vlm_games import hosts
 from vlm_games.data import atomic
-
-SIZES = "sizes.json"  # file's path in the checkpoint -> bytes
+from vlm_games.data.workdir import SIZES
 
 
 def save(path: pathlib.Path, tree) -> None:
