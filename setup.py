@@ -58,6 +58,9 @@ setuptools.setup(
     python_requires=">=3.11",
     cmdclass={"build_py": BuildWithConfigs},
     packages=setuptools.find_packages(include=["vlm_games", "vlm_games.*"]),
+    # Makes an editable installation a line of sys.path. Else, beside a clone,
+    # Python would take its folder for a package without an __init__.
+    package_dir={"": "."},
     package_data={
         "vlm_games": ["py.typed", "assets/**/*"],
         "vlm_games.report": ["*.jinja", "*.css"],

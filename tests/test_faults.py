@@ -74,7 +74,10 @@ class Stopped(BaseException):
 
 
 def stop_at(what: str, count: int):
-    """A progress that ends the run when `what` is told for the nth time."""
+    """A progress that ends the run when `what` is told for the nth time.
+
+    The first one is before the first step.
+    """
     told = []
 
     def progress(found, done, of):
@@ -129,7 +132,7 @@ def test_a_truncated_state_falls_back_on_whole_ones(
     bench, undisturbed, tmp_path
 ):
     with pytest.raises(Stopped):
-        bench.improve(tmp_path, stop_at("main 1: train", STEPS - 1))
+        bench.improve(tmp_path, stop_at("main 1: train", STEPS))
     folder = tmp_path / "arms/main/iter_001/training/sft"
     (state,) = folder.glob("step_*")
     halve(biggest(state))
@@ -257,7 +260,7 @@ def test_notice_while_training_saves_the_step_and_leaves(
     bench.config.train.save_every = 100
     try:
         with pytest.raises(Stopped):
-            bench.improve(tmp_path, notice_at("main 1: train", step), notice)
+            bench.improve(tmp_path, notice_at("main 1: train", step + 1), notice)
     finally:
         bench.config.train.save_every = 2
     folder = tmp_path / "arms/main/iter_001/training/sft"
@@ -271,7 +274,7 @@ def test_notice_in_the_last_step_leaves_with_the_checkpoint(
     notice = Notice()
     notice.listen()
     with pytest.raises(Stopped):
-        bench.improve(tmp_path, notice_at("main 1: train", STEPS), notice)
+        bench.improve(tmp_path, notice_at("main 1: train", STEPS + 1), notice)
     assert (tmp_path / "arms/main/iter_001/checkpoint/sizes.json").is_file()
     assert not (tmp_path / "arms/main/iter_001/metrics.json").exists()
     assert bench.improve(tmp_path) == undisturbed[1]
@@ -311,7 +314,7 @@ def test_a_run_goes_on_with_another_number_of_devices(
     bench, undisturbed, tmp_path, patch
 ):
     with pytest.raises(Stopped):
-        bench.improve(tmp_path, stop_at("main 1: train", 3))
+        bench.improve(tmp_path, stop_at("main 1: train", 4))
     results = Bench(patch, devices=2).improve(tmp_path)
     assert len(results["main"]) == len(undisturbed[1]["main"])
     assert results["main"][0] == undisturbed[1]["main"][0]

@@ -165,3 +165,8 @@ def test_importing_the_package_loads_no_library():
         "assert not hasattr(vlm_games, 'load')\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_model_of_our_own_is_told_where_it_goes(base_dir):
+    with pytest.raises(ValueError, match="own: runs and evaluate take it as"):
+        vlm_games.load_pretrained(base_dir)

@@ -1,13 +1,14 @@
 """What a run tells of how far it is."""
 
 import io
+import time
 
 import pytest
 import toy
 from toy_games import make_bench
 
 from vlm_games.methods.dialog_games import DialogGames
-from vlm_games.progress import Bars
+from vlm_games.progress import WAIT, Bars
 
 
 def test_games_are_told_one_by_one_as_they_end():
@@ -49,3 +50,26 @@ def test_a_bar_begins_where_the_work_does():
     first, *_, last = file.getvalue().strip("\r\n").split("\r")
     assert "600/640" in first and "?candidate/s" in first
     assert "640/640" in last
+
+
+def test_a_bar_says_that_it_waits_until_something_is_done():
+    file = io.StringIO()
+    bars = Bars(file)
+    bars("main 1: train", 0, 60)
+    assert WAIT in file.getvalue()
+    bars("main 1: train", 1, 60)
+    bars("main 1: measure", 0, 5)
+    train, measure = file.getvalue().split("\n")
+    assert "60/60" in train and WAIT not in train.split("\r")[-1]
+    bars.close()  # of which nothing was done
+    assert "5/5" not in file.getvalue()
+
+
+def test_on_a_terminal_the_clock_moves(monkeypatch):
+    file = io.StringIO()
+    monkeypatch.setattr(file, "isatty", lambda: True)
+    bars = Bars(file)
+    bars("main 1: train", 0, 60)
+    time.sleep(1.5)
+    assert file.getvalue().count("0/60") > 1
+    bars.close()

@@ -6,8 +6,12 @@ at the bottom `models`, `data` and `worlds` (tests/test_layers.py checks it).
 """
 
 import importlib
+import os
 
 __version__ = "0.1.0"
+
+# transformers prints a notice when PyTorch is missing; nothing here needs it.
+os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 
 
 def __getattr__(name: str):

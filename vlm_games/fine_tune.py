@@ -89,6 +89,10 @@ def train_stage(
 ):
     """One stage, from wherever it was left; returns params."""
     recipe, bench = trainer.recipe(stage), run.bench
+    folder = course.folder(run) / stage.name
+    done = checkpoint.latest(folder)
+    # While all is prepared.
+    tell_step(run, course, stage.name, 0 if done is None else done[0], recipe)
     examples = stage.examples(params)
     hosts.agree(f"{course.name}: examples of {stage.name}", examples)
     said = stage.said(examples)
@@ -110,8 +114,9 @@ def train_stage(
     ]
     trained, frozen = recipe.trainable.begin(params, keys[1])
     state = step.init_state(trained, recipe.optimizer, bench.mesh)
+    if done is not None:
+        state = checkpoint.load(done[1], state)
     frozen = place(bench.mesh, frozen)
-    folder = course.folder(run) / stage.name
     state, figures = run_steps(
         run, course, recipe, folder, state, frozen, streams, seed, keys[0]
     )
@@ -137,13 +142,8 @@ def run_steps(
     seed: tuple[int, ...],
     key: jax.Array,
 ) -> tuple[step.TrainState, dict]:
-    """All steps of a stage, or those that are left; and its figures."""
-    c, bench = recipe.settings, run.bench
-    done = checkpoint.latest(folder)
-    if done is not None:
-        state = checkpoint.load(done[1], state)
-    start = 0 if done is None else done[0]
-    what = "train" if folder.name == "sft" else folder.name
+    """The steps that `state` has not taken yet; and the stage's figures."""
+    c, bench, start = recipe.settings, run.bench, int(state.step)
     metrics, tokens = None, 0
     for number in range(c.steps):
         batches = draw_here(bench, streams, seed, number)
@@ -165,7 +165,7 @@ def run_steps(
             wait_for(metrics)
         if before is not None:
             check_finite(before, course, number - 1)
-        run.progress(f"{course.name}: {what}", number, c.steps)
+        tell_step(run, course, folder.name, number, recipe)
         told = run.notice.agreed()
         due = told or number % c.save_every == c.save_every - 1
         if due and number + 1 < c.steps:
@@ -175,6 +175,14 @@ def run_steps(
     last = {} if metrics is None else check_finite(metrics, course, c.steps - 1)
     tokens = hosts.total(f"{course.name}: tokens", tokens)
     return state, {"trained_tokens": tokens, **last}
+
+
+def tell_step(
+    run: Run, course: Course, stage: str, number: int, recipe: Recipe
+) -> None:
+    """Shows how far a stage is."""
+    what = "train" if stage == "sft" else stage
+    run.progress(f"{course.name}: {what}", number, recipe.settings.steps)
 
 
 def draw_here(bench, streams: Sequence[feed.Stream], seed, number: int):

@@ -238,7 +238,10 @@ class Maker:
         for shard in hosts.share(missing):
             self._write(shard)
         hosts.meet(f"{name}: played")
-        return [found.get(s) or self._read_made(s) for s in shards]
+        # Also what this host made is read: a resumed run has no other.
+        return [
+            self._read_made(s) if s in missing else found[s] for s in shards
+        ]
 
     def drop_after(self, shard: int) -> None:
         """Deletes what other hosts made meanwhile and nobody learns from."""

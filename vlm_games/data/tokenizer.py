@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -10,9 +9,6 @@ from vlm_games.data.examples import IMAGE
 
 if TYPE_CHECKING:  # importing it takes a second
     from transformers import PreTrainedTokenizerBase
-
-# transformers prints a notice when PyTorch is missing; nothing here needs it.
-os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 
 PAD, BOS, EOS, UNKNOWN = "<pad>", "<bos>", "<eos>", "<unk>"
 

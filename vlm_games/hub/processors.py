@@ -30,6 +30,12 @@ def read_config(path: pathlib.Path) -> dict[str, Any]:
     import transformers
 
     fields = json.loads(path.read_text(encoding="utf-8"))
+    if "model_type" not in fields and "decoder" in fields:
+        raise ValueError(
+            f"{path.parent} is a model of vlm_games' own: runs and evaluate "
+            f"take it as --config.base={path.parent} or --base, Python loads "
+            "it with vlm_games.base_model.load_base."
+        )
     try:
         kind = transformers.CONFIG_MAPPING[fields["model_type"]]
     except KeyError:
