@@ -260,7 +260,9 @@ def test_notice_while_training_saves_the_step_and_leaves(
     bench.config.train.save_every = 100
     try:
         with pytest.raises(Stopped):
-            bench.improve(tmp_path, notice_at("main 1: train", step + 1), notice)
+            bench.improve(
+                tmp_path, notice_at("main 1: train", step + 1), notice
+            )
     finally:
         bench.config.train.save_every = 2
     folder = tmp_path / "arms/main/iter_001/training/sft"
