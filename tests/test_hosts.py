@@ -1,82 +1,22 @@
 """Several processes on one machine give what one gives."""
 
+import contextlib
 import hashlib
 import json
-import os
-import pathlib
 import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import time
 import types
 
 import pytest
 import together
+from processes import Processes
 from program import ROOT
 
-from vlm_games import hosts
+from vlm_games import hosts, self_improve
 from vlm_games.data.workdir import Workdir, WorkdirError
 from vlm_games.host_watch import EXIT_LOST
-from vlm_games.preemption import EXIT_PREEMPTED
+from vlm_games.preemption import EXIT_PREEMPTED, Notice
 
 TOGETHER = (str(ROOT / "tests/together.py"),)
-WAIT = 1800  # seconds that processes are given, however busy the cores are
-
-
-class Processes:
-    """A run on loopback. `script`, for Python, is told HOSTS HOST PORT, and
-    what is `behind`."""
-
-    def __init__(self, cache, count: int, script, *behind):
-        self.folder = pathlib.Path(tempfile.mkdtemp(dir=cache.parent))
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            port = found.getsockname()[1]
-        self.found = [
-            self._start(cache, script, count, host, port, *behind)
-            for host in range(count)
-        ]
-
-    def _start(self, cache, script, count, host, *behind):
-        with open(self.folder / str(host), "w") as output:
-            return subprocess.Popen(
-                [sys.executable, *script, *map(str, (count, host, *behind))],
-                env={
-                    **os.environ,
-                    "PYTHONPATH": str(ROOT),
-                    "JAX_COMPILATION_CACHE_DIR": str(cache),
-                    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-                },
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-
-    def kill(self, host: int, sign: pathlib.Path, number=signal.SIGKILL):
-        """Sends a host a signal as soon as a file is there."""
-        until = time.monotonic() + WAIT
-        while not sign.exists() and time.monotonic() < until:
-            time.sleep(0.1)
-        self.found[host].send_signal(number)
-
-    def end(self) -> tuple[list[int], list[str], float]:
-        """Exit codes, outputs, and seconds from the first end to the last."""
-        ended, until = [], time.monotonic() + WAIT
-        while len(ended) < len(self.found) and time.monotonic() < until:
-            time.sleep(0.1)
-            codes = [process.poll() for process in self.found]
-            gone = len(codes) - codes.count(None)
-            ended += [time.monotonic()] * (gone - len(ended))
-        for process in self.found:
-            process.kill()
-            process.wait()
-        texts = [
-            (self.folder / str(host)).read_text()
-            for host in range(len(self.found))
-        ]
-        codes = [process.returncode for process in self.found]
-        return codes, texts, ended[-1] - ended[0]
 
 
 @pytest.fixture(scope="module")
@@ -289,6 +229,34 @@ def test_shares_are_disjoint_and_miss_nothing(as_host, items):
     assert sorted(sum(found, [])) == list(range(items))
     sizes = [len(share) for share in found]
     assert max(sizes) - min(sizes) <= 1
+
+
+def test_what_is_made_beyond_the_tokens_is_deleted(
+    as_host, monkeypatch, tmp_path
+):
+    as_host(0, 2)
+    monkeypatch.setattr(hosts, "meet", lambda what: None)
+    monkeypatch.setattr(hosts, "first_says", lambda what, look: look())
+    monkeypatch.setattr(hosts, "any_has", lambda what, yes: yes)
+    monkeypatch.setattr(hosts, "share", list)  # the other's too
+    bench = types.SimpleNamespace(case=together.CASES["unkept"], made=[])
+    run = types.SimpleNamespace(
+        config=types.SimpleNamespace(generated_tokens=bench.case[2]),
+        workdir=Workdir(tmp_path),
+        progress=lambda *told: None,
+        profiled=contextlib.nullcontext,
+        notice=Notice(),
+    )
+    shared = types.SimpleNamespace(method=together.Made(bench), trainer=None)
+    records = self_improve.play(run, shared, "main", 1, None)
+    assert [record.game for record in records] == list(range(12))
+    assert bench.made == [0, 1, 2, 3]
+    left = sorted(path.name for path in tmp_path.rglob("shard_*"))
+    assert left == [
+        f"shard_{shard:05d}.jsonl{end}"
+        for shard in range(3)
+        for end in ("", ".sha256")
+    ]
 
 
 class Store:
