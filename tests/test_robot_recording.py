@@ -12,11 +12,13 @@ from vlm_games.data.manifest import ManifestError, open_manifest
 from vlm_games.evaluation.robot import QUESTION, success_items
 from vlm_games.robot import recording
 from vlm_games.robot.episodes import PARTS, Episode, Settings
+from vlm_games.robot.facts import Facts, read_labels
+from vlm_games.robot.plans import SIDES
 from vlm_games.robot.recording import record, tell
 from vlm_games.robot.tasks import TASKS
 
 SMALL = Settings(seed=3, episodes=2, frames=2, size=16)
-COUNT = 2 * 2 * (1 + 1 + 2 + 2)
+COUNT = 2 * 2 * (1 + 1 + 2 + 2 + 1)
 
 
 @pytest.fixture
@@ -42,7 +44,16 @@ def simulated(monkeypatch):
         )
         return np.ascontiguousarray(whole)
 
-    fake = types.SimpleNamespace(roll_out=roll_out, paint=paint)
+    def look_up(task, positions, step):
+        places = dict.fromkeys(
+            [*task.words, *SIDES], tuple(positions[step, :3])
+        )
+        held = {word: ("left",) * (step == 400) for word in task.words}
+        return Facts(held, task.words, False, places)
+
+    fake = types.SimpleNamespace(
+        roll_out=roll_out, paint=paint, look_up=look_up
+    )
     monkeypatch.setattr(recording, "load_simulator", lambda: fake)
     return rendered
 
@@ -93,6 +104,24 @@ def test_only_the_target_has_other_looks(tmp_path, simulated):
     assert looks["source-train"] == looks["source-test"]
     assert len(looks["source-train"]) == 1
     assert len(looks["target-play"] | looks["target-test"]) == 16
+
+
+def test_a_frames_facts_are_read_back(tmp_path, simulated):
+    record(tmp_path, SMALL)
+    source = open_manifest(tmp_path / "source-train.jsonl", 8)
+    labels = read_labels(tmp_path / "source-train.jsonl")
+    assert sorted(labels) == sorted(source.names)
+    for label in labels.values():
+        assert set(label.facts.held) == set(TASKS[label.task].words)
+        held = ("left",) * (label.step == 400)
+        assert all(hands == held for hands in label.facts.held.values())
+        assert {"left", "right"} < set(label.facts.places)
+
+
+def test_a_recording_without_facts_is_told(tmp_path, simulated):
+    path, _ = write(tmp_path / "m.jsonl", [row("a", 1, "insertion", True)])
+    with pytest.raises(ManifestError, match="line 1: no facts.*record_aloha"):
+        read_labels(path)
 
 
 def test_the_same_seed_gives_the_same_files(tmp_path, simulated):
@@ -269,3 +298,6 @@ def test_an_episode_is_simulated_and_rendered(tmp_path, monkeypatch, success):
     assert found["tries"][-1][1] == success
     for r in found["rows"]:
         assert (tmp_path / r["path"]).stat().st_size > 500
+    last = Facts.from_dict(found["rows"][-1]["facts"])
+    assert last.held["cube"] == (("left",) if success else ())
+    assert 0 < last.places["cube"][2] < 0.5

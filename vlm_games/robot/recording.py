@@ -79,10 +79,11 @@ def record_episode(
         "seed": settings.seed,
         "look": dataclasses.asdict(look),
     }
-    rows = [
-        _row(episode, moment, step, int(rollout.rewards[step])) | labels
-        for moment, step in enumerate(steps)
-    ]
+    rows = []
+    for moment, step in enumerate(steps):
+        row = _row(episode, moment, step, int(rollout.rewards[step])) | labels
+        facts = simulator.look_up(TASKS[episode.task], rollout.positions, step)
+        rows.append(row | {"facts": facts.to_dict()})
     # Last: it says that the episode is there.
     atomic.write_json(path, {"tries": tries, "rows": rows})
 
