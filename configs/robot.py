@@ -12,7 +12,6 @@ import runpy
 
 import ml_collections
 
-
 # Asked of the cube's frames; two of these tell success from most failures.
 QUESTIONS = (
     "does the left hand hold the cube ?",
