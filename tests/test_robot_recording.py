@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 
 from vlm_games.data.manifest import ManifestError, open_manifest
-from vlm_games.evaluation.robot import QUESTION, success_items
+from vlm_games.evaluation.measure import measure_outcomes
+from vlm_games.evaluation.robot import QUESTION, open_outcomes, success_items
+from vlm_games.games.prompts import Prompts
 from vlm_games.robot import recording
 from vlm_games.robot.episodes import PARTS, Episode, Settings
 from vlm_games.robot.facts import Facts, read_labels
 from vlm_games.robot.plans import SIDES
 from vlm_games.robot.recording import record, tell
 from vlm_games.robot.tasks import TASKS
+from vlm_games.sampling.scoring import Score
+from vlm_games.workbench import truth
 
 SMALL = Settings(seed=3, episodes=2, frames=2, size=16)
 COUNT = 2 * 2 * (1 + 1 + 2 + 2 + 1)
@@ -261,6 +265,56 @@ def test_images_that_the_source_has_not_are_not_asked_about(tmp_path):
     path, names = write(tmp_path / "m.jsonl", rows)
     items = success_items(path, names[:2], seed=0)
     assert sorted(i.image for i in items) == [0, 1]
+
+
+def test_only_frames_that_are_asked_about_are_held(tmp_path, simulated):
+    record(tmp_path, SMALL)
+    manifest = tmp_path / "target-test.insertion.jsonl"
+    outcomes = open_outcomes(manifest, 8, seed=0)
+    assert len(outcomes.images) == len(outcomes.items) == 4
+    labels = {r["id"]: r for r in rows_of(tmp_path, "target-test")}
+    for item in outcomes.items:
+        found = labels[outcomes.images.names[item.image]]
+        assert (found["step"], found["task"]) == (400, "insertion")
+        assert (item.answer == "yes") == found["success"]
+
+
+def test_a_model_that_always_says_yes_is_right_in_half(tmp_path, simulated):
+    record(tmp_path, SMALL)
+    outcomes = open_outcomes(tmp_path / "target-test.jsonl", 8, seed=0)
+
+    def score(params, tokens, examples):
+        said = [e.branches[0][1].text for e in examples]
+        return [
+            (Score(np.log(0.9 if x == "yes" else 0.1), x == "yes"),)
+            for x in said
+        ]
+
+    speaker = types.SimpleNamespace(
+        engine=types.SimpleNamespace(encode=lambda params, pixels: pixels),
+        prompts=Prompts(),
+    )
+    found = measure_outcomes(
+        speaker, types.SimpleNamespace(score=score), None, "robot", outcomes
+    )
+    assert found["robot_success"] == pytest.approx(50)
+    assert (found["robot_yes"], found["robot_no"]) == (100, 0)
+    assert found["robot_sampled"] == pytest.approx(50)
+    assert set(found["robot_tasks"]) == set(TASKS)
+
+
+def test_answers_about_frames_are_known_to_be_true_or_false(
+    tmp_path, simulated
+):
+    record(tmp_path, SMALL)
+    manifest = tmp_path / "target-play.transfer_cube.jsonl"
+    source, labels = open_manifest(manifest, 8), read_labels(manifest)
+    for image, name in enumerate(source.names):
+        asked = (source, labels, image, TASKS["transfer_cube"].question)
+        assert truth(*asked, "yes") == (labels[name].step == 400)
+        assert truth(*asked, "no") == (labels[name].step != 400)
+        assert truth(*asked[:3], TASKS["insertion"].question, "no") is None
+    assert truth(source, {}, 0, TASKS["insertion"].question, "no") is None
 
 
 @pytest.mark.parametrize(
