@@ -46,6 +46,9 @@ MEASURES = (
     "source_other",
     "blind_success",
     "cross_success",
+    "robot_success",
+    "robot_sampled",
+    "robot_source_success",
 )
 
 

@@ -14,7 +14,8 @@ def get_config() -> ml_collections.ConfigDict:
     # Model directory, or name of a shipped base, to go on from; empty for
     # random params.
     c.start = ""
-    c.dtype = "float32"  # or bfloat16: of the params as they are written
+    # Of the params as they are written; or bfloat16, or int8, in levels.
+    c.dtype = "float32"
     c.images = 4  # images in a game
     c.frozen = ()  # parts that are not trained, as "vision"
 
@@ -62,6 +63,13 @@ def get_config() -> ml_collections.ConfigDict:
     c.task_rows = 0  # rows of a step with one image and other tasks
     c.told_rows = 0  # rows of a step with a scene in words
     c.record_rows = 0  # rows of a step with records written from nothing
+    # Manifest of labelled frames of a robot, of vlm_games.record_aloha; empty
+    # for none. The rows of a step with them are those below.
+    c.frames = ""
+    c.frames_last = 0.4  # chance that a frame is the last of its episode
+    c.frame_rows = 0  # with one image
+    c.frame_probe_rows = 0  # with several images and probes
+    c.frame_game_rows = 0  # with a whole game
     c.answer_length = 112  # tokens of a row with one image
     c.game_length = 176  # tokens of a row with several; longer are left out
     c.task_length = 128  # tokens of a row of other tasks

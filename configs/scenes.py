@@ -111,6 +111,9 @@ def get_config() -> ml_collections.ConfigDict:
     c.train.augment = 1.0  # strength of the student's augmentation
     c.train.save_every = 10  # steps
     c.train.replay_images = 1_000  # of the source
+    # Manifest of labelled frames of a robot, replayed beside; empty for none.
+    c.train.replay_frames = ""
+    c.train.replay_last = 0.4  # chance that one is the last of its episode
     c.train.replay_answers = "own"  # the base's, or labels: the annotators'
     c.train.frozen = ()  # parts that are not trained, as "vision"
     c.train.remat = False  # gradients compute anew what they need: less memory
@@ -161,6 +164,10 @@ def get_config() -> ml_collections.ConfigDict:
     # Whether questions are also asked behind the model's own description.
     c.eval.described = False
     c.eval.description_tokens = 40  # most of it
+    # Manifests of labelled episodes, in which it is asked whether the robot
+    # succeeded: of the domain that is played on, and of the base's; or empty.
+    c.eval.robot = ""
+    c.eval.robot_source = ""
     return c
 
 

@@ -110,7 +110,13 @@ def take(monkeypatch, target, **fields) -> tuple[dict, Reader]:
     """The measure without its games, of the model above; and its scorer."""
     monkeypatch.setattr(measure, "measure_games", lambda *args: {})
     config = types.SimpleNamespace(
-        games=2, seed=0, guard_games=0, description_tokens=9, **fields
+        games=2,
+        seed=0,
+        guard_games=0,
+        description_tokens=9,
+        robot="",
+        robot_source="",
+        **fields,
     )
     engine = types.SimpleNamespace(encode=lambda params, pixels: None)
     scorer = Reader()

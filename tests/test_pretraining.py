@@ -1,5 +1,6 @@
 """The shipped bases: their configs, and the rows that they learned from."""
 
+import dataclasses
 import json
 import pathlib
 import runpy
@@ -17,13 +18,20 @@ from vlm_games.games.prompts import Prompts
 from vlm_games.models.config import VLMConfig
 from vlm_games.models.mesh import make_mesh
 from vlm_games.models.shipped import ASSETS
+from vlm_games.models.vlm import encode_images
 from vlm_games.pretraining import tasks, train
 from vlm_games.pretraining.examples import Recipe
+from vlm_games.pretraining.grow import grow
+from vlm_games.robot import questions as robot
 from vlm_games.worlds import questions as world
 from vlm_games.worlds.splits import load_split
 
 ROOT = pathlib.Path(__file__).parents[1]
-CONFIGS = {"scenes_base": "base.py", "scenes_tasks": "base_tasks.py"}
+CONFIGS = {
+    "scenes_base": "base.py",
+    "scenes_tasks": "base_tasks.py",
+    "robot_base": "base_robot.py",
+}
 BASES = pytest.mark.parametrize("name", sorted(CONFIGS))
 SPOKEN, LANGUAGE = Instructions(), tasks.Language()
 
@@ -104,6 +112,32 @@ def test_all_bases_together_stay_small_and_speak_the_same_words():
     assert sum(path.stat().st_size for path in files) < 10e6
     words = [load_tokenizer(str(ASSETS / x)).hf.get_vocab() for x in CONFIGS]
     assert words[0] == words[1]
+    # The robot's come behind those of the scenes.
+    assert words[0].items() < words[2].items()
+    assert set(robot.VOCABULARY) < set(words[2])
+
+
+def test_a_grown_base_sees_an_enlarged_image_as_it_saw_the_image(base):
+    old, params, _ = base
+    vision = dataclasses.replace(old.vision, image_size=64, patch_size=8)
+    new = dataclasses.replace(old, vision=vision, vocab_size=old.vocab_size + 5)
+    grown = grow(params, old, new, jax.random.key(0))
+    words = grown["embed"]["embedding"]
+    np.testing.assert_array_equal(words[:-5], params["embed"]["embedding"])
+    small = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    large = small.repeat(2, axis=1).repeat(2, axis=2)
+    np.testing.assert_allclose(
+        encode_images(new, grown, large),
+        encode_images(old, params, small),
+        atol=1e-4,
+    )
+
+
+def test_a_base_of_other_widths_is_not_grown_into(base):
+    old, params, _ = base
+    new = dataclasses.replace(old, image_token_id=3)
+    with pytest.raises(ValueError, match="differs from config.model by more"):
+        grow(params, old, new, jax.random.key(0))
 
 
 # Rows -------------------------------------------------------------------------

@@ -9,14 +9,20 @@ import numpy as np
 import pytest
 
 from vlm_games.data.manifest import ManifestError, open_manifest
-from vlm_games.evaluation.robot import QUESTION, success_items
+from vlm_games.evaluation.measure import measure_outcomes
+from vlm_games.evaluation.robot import QUESTION, open_outcomes, success_items
+from vlm_games.games.prompts import Prompts
 from vlm_games.robot import recording
 from vlm_games.robot.episodes import PARTS, Episode, Settings
+from vlm_games.robot.facts import Facts, read_labels
+from vlm_games.robot.plans import SIDES
 from vlm_games.robot.recording import record, tell
 from vlm_games.robot.tasks import TASKS
+from vlm_games.sampling.scoring import Score
+from vlm_games.workbench import truth
 
 SMALL = Settings(seed=3, episodes=2, frames=2, size=16)
-COUNT = 2 * 2 * (1 + 1 + 2 + 2)
+COUNT = 2 * 2 * (1 + 1 + 2 + 2 + 1)
 
 
 @pytest.fixture
@@ -42,7 +48,16 @@ def simulated(monkeypatch):
         )
         return np.ascontiguousarray(whole)
 
-    fake = types.SimpleNamespace(roll_out=roll_out, paint=paint)
+    def look_up(task, positions, step):
+        places = dict.fromkeys(
+            [*task.words, *SIDES], tuple(positions[step, :3])
+        )
+        held = {word: ("left",) * (step == 400) for word in task.words}
+        return Facts(held, task.words, False, places)
+
+    fake = types.SimpleNamespace(
+        roll_out=roll_out, paint=paint, look_up=look_up
+    )
     monkeypatch.setattr(recording, "load_simulator", lambda: fake)
     return rendered
 
@@ -93,6 +108,24 @@ def test_only_the_target_has_other_looks(tmp_path, simulated):
     assert looks["source-train"] == looks["source-test"]
     assert len(looks["source-train"]) == 1
     assert len(looks["target-play"] | looks["target-test"]) == 16
+
+
+def test_a_frames_facts_are_read_back(tmp_path, simulated):
+    record(tmp_path, SMALL)
+    source = open_manifest(tmp_path / "source-train.jsonl", 8)
+    labels = read_labels(tmp_path / "source-train.jsonl")
+    assert sorted(labels) == sorted(source.names)
+    for label in labels.values():
+        assert set(label.facts.held) == set(TASKS[label.task].words)
+        held = ("left",) * (label.step == 400)
+        assert all(hands == held for hands in label.facts.held.values())
+        assert {"left", "right"} < set(label.facts.places)
+
+
+def test_a_recording_without_facts_is_told(tmp_path, simulated):
+    path, _ = write(tmp_path / "m.jsonl", [row("a", 1, "insertion", True)])
+    with pytest.raises(ManifestError, match="line 1: no facts.*record_aloha"):
+        read_labels(path)
 
 
 def test_the_same_seed_gives_the_same_files(tmp_path, simulated):
@@ -234,6 +267,56 @@ def test_images_that_the_source_has_not_are_not_asked_about(tmp_path):
     assert sorted(i.image for i in items) == [0, 1]
 
 
+def test_only_frames_that_are_asked_about_are_held(tmp_path, simulated):
+    record(tmp_path, SMALL)
+    manifest = tmp_path / "target-test.insertion.jsonl"
+    outcomes = open_outcomes(manifest, 8, seed=0)
+    assert len(outcomes.images) == len(outcomes.items) == 4
+    labels = {r["id"]: r for r in rows_of(tmp_path, "target-test")}
+    for item in outcomes.items:
+        found = labels[outcomes.images.names[item.image]]
+        assert (found["step"], found["task"]) == (400, "insertion")
+        assert (item.answer == "yes") == found["success"]
+
+
+def test_a_model_that_always_says_yes_is_right_in_half(tmp_path, simulated):
+    record(tmp_path, SMALL)
+    outcomes = open_outcomes(tmp_path / "target-test.jsonl", 8, seed=0)
+
+    def score(params, tokens, examples):
+        said = [e.branches[0][1].text for e in examples]
+        return [
+            (Score(np.log(0.9 if x == "yes" else 0.1), x == "yes"),)
+            for x in said
+        ]
+
+    speaker = types.SimpleNamespace(
+        engine=types.SimpleNamespace(encode=lambda params, pixels: pixels),
+        prompts=Prompts(),
+    )
+    found = measure_outcomes(
+        speaker, types.SimpleNamespace(score=score), None, "robot", outcomes
+    )
+    assert found["robot_success"] == pytest.approx(50)
+    assert (found["robot_yes"], found["robot_no"]) == (100, 0)
+    assert found["robot_sampled"] == pytest.approx(50)
+    assert set(found["robot_tasks"]) == set(TASKS)
+
+
+def test_answers_about_frames_are_known_to_be_true_or_false(
+    tmp_path, simulated
+):
+    record(tmp_path, SMALL)
+    manifest = tmp_path / "target-play.transfer_cube.jsonl"
+    source, labels = open_manifest(manifest, 8), read_labels(manifest)
+    for image, name in enumerate(source.names):
+        asked = (source, labels, image, TASKS["transfer_cube"].question)
+        assert truth(*asked, "yes") == (labels[name].step == 400)
+        assert truth(*asked, "no") == (labels[name].step != 400)
+        assert truth(*asked[:3], TASKS["insertion"].question, "no") is None
+    assert truth(source, {}, 0, TASKS["insertion"].question, "no") is None
+
+
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
@@ -269,3 +352,6 @@ def test_an_episode_is_simulated_and_rendered(tmp_path, monkeypatch, success):
     assert found["tries"][-1][1] == success
     for r in found["rows"]:
         assert (tmp_path / r["path"]).stat().st_size > 500
+    last = Facts.from_dict(found["rows"][-1]["facts"])
+    assert last.held["cube"] == (("left",) if success else ())
+    assert 0 < last.places["cube"][2] < 0.5

@@ -163,7 +163,7 @@ def improve(
         bench=bench,
         base_params=place(playing, lively_params(model)),
         held_out=types.SimpleNamespace(
-            choices=(), description_tokens=0, guard_games=0
+            choices=(), description_tokens=0, outcomes={}, guard_games=0
         ),
         skipped=(),
         digests={},

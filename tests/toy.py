@@ -182,7 +182,7 @@ class Bench:
             bench=self.bench,
             base_params=self.base,
             held_out=types.SimpleNamespace(
-                choices=(), description_tokens=0, guard_games=0
+                choices=(), description_tokens=0, outcomes={}, guard_games=0
             ),
             skipped=(),
             digests={},

@@ -1,11 +1,12 @@
 """Replay of the source against forgetting: rows as the base was trained on."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from vlm_games.data.examples import Example, said
+from vlm_games.data.fetch import Images
 from vlm_games.data.images import RenderedSource
 from vlm_games.games.answer import Asked, answer
 from vlm_games.games.play import Role
@@ -15,6 +16,7 @@ from vlm_games.pretraining.examples import (
     game_row,
     probe_row,
 )
+from vlm_games.pretraining.frames import SUBJECTS, Frames, load_frames
 from vlm_games.workbench import Run
 
 
@@ -29,7 +31,7 @@ class Replay:
 
     name: str
     examples: Sequence[Example]
-    images: RenderedSource
+    images: Images
     per_row: int
 
 
@@ -40,6 +42,7 @@ def make_replay(run: Run) -> list[Replay]:
     if not c.rows.replay_answer and not c.rows.replay_game:
         return []
     source = RenderedSource("source/replay", c.replay_images, size)
+    images: Images = source
     recipe, n = Recipe(**run.config.recipe), run.config.game.images
     rng = np.random.default_rng((run.config.seed, 77))
 
@@ -55,19 +58,56 @@ def make_replay(run: Run) -> list[Replay]:
         answer_row(rng, bench.prompts, recipe, scene, i)
         for i, scene in enumerate(source.scenes)
     ]
-    if c.replay_answers == "own":
-        answers = answer_again(run, answers, source)
     several = [*many(game_row), *many(probe_row)]
+    if c.replay_frames:
+        frames = load_frames(c.replay_frames, size)
+        first = len(source)
+        images = np.concatenate([source.images, frames.pixels])
+        answers += frame_rows(run, frames, first, 1, (answer_row,))
+        several += frame_rows(run, frames, first, n, (game_row, probe_row))
+    if c.replay_answers == "own":
+        answers = answer_again(run, answers, images)
     made = {"replay_answer": (answers, 1), "replay_game": (several, n)}
     return [
-        Replay(name, examples, source, images)
-        for name, (examples, images) in made.items()
+        Replay(name, examples, images, per_row)
+        for name, (examples, per_row) in made.items()
         if c.rows[name]
     ]
 
 
+def frame_rows(
+    run: Run, frames: Frames, first: int, count: int, makers: Sequence[Callable]
+) -> list[Example]:
+    """As many rows of each maker as there are frames for, `count` a row.
+
+    Args:
+      first: what the first frame is numbered.
+    """
+    rng = np.random.default_rng((run.config.seed, 78, count))
+    recipe = dataclasses.replace(Recipe(**run.config.recipe), agree=0.0)
+    rows = []
+    for _ in range(len(frames.pixels) // count):
+        ids = frames.draw(rng, count, run.config.train.replay_last)
+        facts = [frames.facts[i] for i in ids]
+        places = [first + i for i in ids]
+        subject = SUBJECTS[frames.tasks[ids[0]]]
+        for maker in makers:
+            one = count == 1
+            rows.append(
+                maker(
+                    rng,
+                    run.bench.prompts,
+                    recipe,
+                    facts[0] if one else facts,
+                    places[0] if one else places,
+                    subject,
+                )
+            )
+    return rows
+
+
 def answer_again(
-    run: Run, rows: Sequence[Example], source: RenderedSource
+    run: Run, rows: Sequence[Example], images: Images
 ) -> list[Example]:
     """The same rows with the base's own greedy answers to their questions.
 
@@ -76,10 +116,12 @@ def answer_again(
     base comes to no end is left out.
     """
     bench, params = run.bench, run.setup.base_params
-    pixels = np.stack([source[i] for i in range(len(source))])
+    used = sorted({row.images[0] for row in rows})
+    place = {image: number for number, image in enumerate(used)}
+    pixels = np.stack([images[i] for i in used])
     role = Role(params, bench.engine.encode(params, pixels))
     asked = [
-        Asked(row.images[0], row.trunk[0].text + branch[0].text)
+        Asked(place[row.images[0]], row.trunk[0].text + branch[0].text)
         for row in rows
         for branch in row.branches
         if is_question(branch)

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import ml_collections
@@ -22,6 +22,8 @@ from vlm_games.games.protocol import GameSettings
 from vlm_games.methods.method import Workbench
 from vlm_games.models.mesh import abstract, make_mesh, place, play_mesh
 from vlm_games.preemption import Notice
+from vlm_games.robot import questions as robot
+from vlm_games.robot.facts import Labelled, read_labels
 from vlm_games.sampling.engine import Engine
 from vlm_games.sampling.scoring import Scorer
 from vlm_games.set_maker import SetMaker
@@ -183,7 +185,9 @@ def build(config) -> Setup:
         ),
         images=play,
         draw_sets=maker.draw,
-        truth=functools.partial(truth, play),
+        truth=functools.partial(
+            truth, play, read_labels(config.images) if c.robot else {}
+        ),
         faithful=functools.partial(faithful, play),
         stratum=stratum,
         told_truth=told_truth,
@@ -264,9 +268,19 @@ def told_truth(situation: str, question: str, answer: str) -> bool | None:
 
 
 def truth(
-    images: ImageSource, image: int, question: str, answer: str
+    images: ImageSource,
+    labels: Mapping[str, Labelled],
+    image: int,
+    question: str,
+    answer: str,
 ) -> bool | None:
     """Whether an answer is true of an image; None where nobody knows."""
+    frame = labels.get(images.names[image])
+    if frame is not None:
+        of_task = {q.text: q for q in robot.QUESTIONS[frame.task]}
+        if question not in of_task:
+            return None
+        return answer in robot.answers(of_task[question], frame.facts)
     asked = world.BY_TEXT.get(question)
     if asked is None or not isinstance(images, RenderedSource):
         return None
@@ -285,6 +299,6 @@ def faithful(
 
 def stratum(question: str, answer: str) -> str:
     """Question kind and answer, "kind/answer"."""
-    asked = world.BY_TEXT.get(question)
+    asked = world.BY_TEXT.get(question) or robot.BY_TEXT.get(question)
     kind = asked.kind if asked is not None else question.partition(" ")[0]
     return f"{kind}/{answer}"

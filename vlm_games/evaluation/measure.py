@@ -1,7 +1,7 @@
 """All measures of one model: questions, games, guards, forgetting."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from vlm_games.evaluation.questions import (
     answer_accuracy,
     draw_items,
 )
+from vlm_games.evaluation.robot import Outcomes, open_outcomes
 from vlm_games.evaluation.speaker import Speaker
 from vlm_games.games.play import Role, Table
 from vlm_games.games.protocol import GameSpec
@@ -35,6 +36,7 @@ class HeldOut:
       choices: multiple choices on the target, if they are measured.
       description_tokens: most of an own description of the target that is put
         before its questions; 0 if that is not measured.
+      outcomes: of labelled episodes of a robot, by the name of the measure.
       guard_games: games of each guard. seed: of all draws.
     """
 
@@ -46,6 +48,7 @@ class HeldOut:
     source_items: Sequence[Item]
     choices: Sequence[Choice]
     description_tokens: int
+    outcomes: Mapping[str, Outcomes]
     guard_games: int
     seed: int
 
@@ -84,6 +87,14 @@ def hold_out(
         if config.choices
         else (),
         description_tokens=config.description_tokens * config.described,
+        outcomes={
+            name: open_outcomes(manifest, len(target[0]), config.seed)
+            for name, manifest in (
+                ("robot", config.robot),
+                ("robot_source", config.robot_source),
+            )
+            if manifest
+        },
         guard_games=config.guard_games,
         seed=config.seed,
     )
@@ -131,6 +142,9 @@ def measure(
     if held_out.description_tokens:
         metrics |= measure_described(speaker, scorer, role, held_out)
         part_done()
+    for name, outcomes in held_out.outcomes.items():
+        metrics |= measure_outcomes(speaker, scorer, params, name, outcomes)
+        part_done()
     pixels = stack(held_out.games)
     metrics |= measure_games(
         table,
@@ -150,7 +164,31 @@ def measure(
 def count_parts(held_out: HeldOut, guards: bool) -> int:
     """How often `measure` calls `part_done`."""
     asked = 2 + bool(held_out.choices) + bool(held_out.description_tokens)
+    asked += len(held_out.outcomes)
     return asked + (3 if guards and held_out.guard_games else 1)
+
+
+def measure_outcomes(
+    speaker: Speaker, scorer: Scorer, params, name: str, outcomes: Outcomes
+) -> dict:
+    """Whether the model tells success from failure; percent.
+
+    Returns:
+      `name` with _success: mean of the accuracies on success and on failure,
+      _yes and _no: the two, _sampled: the same as _success expected of sampled
+      answers, _tasks: _success by task.
+    """
+    tokens = speaker.engine.encode(params, stack(outcomes.images))
+    found = answer_accuracy(
+        scorer, speaker.prompts, params, tokens, outcomes.items
+    )
+    return {
+        f"{name}_success": found["yes_no"],
+        f"{name}_yes": found["yes"],
+        f"{name}_no": found["no"],
+        f"{name}_sampled": found["sampled_yes_no"],
+        f"{name}_tasks": found["kinds"],
+    }
 
 
 def measure_described(

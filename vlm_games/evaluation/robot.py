@@ -4,6 +4,7 @@ The labels stand in the manifest that the images come from, in a column
 `success` which the image source itself passes over.
 """
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,13 +12,45 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from vlm_games.data.manifest import ManifestError, json_rows
+from vlm_games.data.images import ImageSource, Subset
+from vlm_games.data.manifest import ManifestError, json_rows, open_manifest
 from vlm_games.evaluation.questions import Item
 from vlm_games.robot.tasks import TASKS
 from vlm_games.worlds.questions import Question
 
 # Where the task is none of ours.
 QUESTION = "did the robot succeed ?"
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcomes:
+    """Last frames of episodes, and what is asked of them.
+
+    Attributes:
+      images: the frames. items: of `success_items`, which count them.
+    """
+
+    images: ImageSource
+    items: Sequence[Item]
+
+
+def open_outcomes(
+    manifest: str | os.PathLike, size: int, seed: int
+) -> Outcomes:
+    """The labelled episodes of a manifest; other frames are never decoded.
+
+    Args:
+      size: side of the squares in pixels. seed: as of `success_items`.
+
+    Raises:
+      ManifestError: see `success_items`.
+    """
+    source = open_manifest(manifest, size)
+    items = success_items(manifest, source.names, seed)
+    used = tuple(sorted(item.image for item in items))
+    place = {image: number for number, image in enumerate(used)}
+    items = [dataclasses.replace(i, image=place[i.image]) for i in items]
+    return Outcomes(Subset(source, used), items)
 
 
 def success_items(

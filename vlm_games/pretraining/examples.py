@@ -5,6 +5,9 @@ agree too readily, and few examples with several images.
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +55,35 @@ def by_kind(questions):
     return tuple(tuple(group) for group in groups.values())
 
 
-OPEN_KINDS, YES_NO_KINDS = by_kind(OPEN), by_kind(YES_NO)
+Kinds = tuple[tuple[world.Question, ...], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """What can be asked of labelled images, and what is true of them.
+
+    Attributes:
+      yes_no, open: questions by kind.
+      answers: (question, scene) -> all right answers.
+      caption: scene -> what a description says.
+    """
+
+    yes_no: Kinds
+    open: Kinds
+    answers: Callable[[world.Question, Any], frozenset[str]]
+    caption: Callable[[Any], str]
+
+    @functools.cached_property
+    def pools(self) -> Mapping[str, Kinds]:
+        """Kinds of questions by the style of a game."""
+        return {
+            "yes_no": self.yes_no,
+            "open": self.open,
+            "any": self.yes_no + self.open,
+        }
+
+
+SCENES = Subject(by_kind(YES_NO), by_kind(OPEN), world.answers, world.caption)
 
 
 def pick(rng: np.random.Generator, items):
@@ -60,7 +91,9 @@ def pick(rng: np.random.Generator, items):
     return items[rng.integers(len(items))]
 
 
-def pick_question(rng, scene, yes_share: float = 0.5):
+def pick_question(
+    rng, scene, yes_share: float = 0.5, subject: Subject = SCENES
+):
     """A question about a scene, and its answer.
 
     The kind is uniform. Within a yes/no kind the answer is drawn first, so
@@ -68,16 +101,16 @@ def pick_question(rng, scene, yes_share: float = 0.5):
     are there, but for one in eight.
     """
     if rng.random() < 0.55:
-        kind, wanted = pick(rng, YES_NO_KINDS), {"no"}
+        kind, wanted = pick(rng, subject.yes_no), {"no"}
         if rng.random() < yes_share:
             wanted = {"yes"}
         something = False
     else:
-        kind, wanted = pick(rng, OPEN_KINDS), None
+        kind, wanted = pick(rng, subject.open), None
         something = rng.random() >= 0.125
     for _ in range(40):
         question = pick(rng, kind)
-        answers = world.answers(question, scene)
+        answers = subject.answers(question, scene)
         if wanted is None and not (something and "none" in answers):
             break
         if answers == wanted:
@@ -85,15 +118,22 @@ def pick_question(rng, scene, yes_share: float = 0.5):
     return question, pick(rng, sorted(answers))
 
 
-def answer_row(rng, prompts: Prompts, recipe: Recipe, scene, image: int):
+def answer_row(
+    rng,
+    prompts: Prompts,
+    recipe: Recipe,
+    scene,
+    image: int,
+    subject: Subject = SCENES,
+):
     """One image with many questions, each in a branch of its own."""
     branches: list[tuple[Piece, ...]] = []
     if rng.random() < recipe.describe:
         (cue,) = Instructions().describe
-        caption = f"{world.caption(scene)} {prompts.end}"
+        caption = f"{subject.caption(scene)} {prompts.end}"
         branches.append((read(cue), said(caption, recipe.describe_weight)))
     for _ in range(recipe.questions):
-        question, answer = pick_question(rng, scene)
+        question, answer = pick_question(rng, scene, subject=subject)
         if answer == "no" and rng.random() < recipe.agree:
             answer = "yes"
         branches.append(
@@ -107,18 +147,23 @@ def answer_row(rng, prompts: Prompts, recipe: Recipe, scene, image: int):
     return Example((image,), trunk, tuple(branches))
 
 
-def fits(question, answer: str, scene) -> bool:
-    """Whether `answer` would be true of `scene`."""
-    return answer in world.answers(question, scene)
-
-
-def own_answers(rng, question, answer: str, scenes) -> list[str]:
+def own_answers(
+    rng, question, answer: str, scenes, subject: Subject = SCENES
+) -> list[str]:
     """What each image itself answers: `answer` wherever it is right."""
-    rights = [world.answers(question, scene) for scene in scenes]
+    rights = [subject.answers(question, scene) for scene in scenes]
     return [answer if answer in r else pick(rng, sorted(r)) for r in rights]
 
 
-def game_question(rng, recipe: Recipe, scenes, possible, target: int, pool):
+def game_question(
+    rng,
+    recipe: Recipe,
+    scenes,
+    possible,
+    target: int,
+    style: str,
+    subject: Subject = SCENES,
+):
     """A question for the game, and its true answer about the target.
 
     A wise asker takes, of several questions, the one whose answer leaves the
@@ -127,27 +172,31 @@ def game_question(rng, recipe: Recipe, scenes, possible, target: int, pool):
     tries = 5 if rng.random() < recipe.wise else 1
     asked: list[tuple[int, world.Question, str]] = []
     for _ in range(tries):
-        question = pick(rng, pick(rng, pool))
-        answer = pick(rng, sorted(world.answers(question, scenes[target])))
+        question = pick(rng, pick(rng, subject.pools[style]))
+        rights = [subject.answers(question, scene) for scene in scenes]
+        answer = pick(rng, sorted(rights[target]))
         left = sum(
-            ok and fits(question, answer, scene)
-            for ok, scene in zip(possible, scenes, strict=True)
+            ok and answer in right
+            for ok, right in zip(possible, rights, strict=True)
         )
         asked.append((left, question, answer))
     _, question, answer = min(asked, key=lambda x: x[0])
     return question, answer
 
 
-POOLS = {
-    "yes_no": YES_NO_KINDS,
-    "open": OPEN_KINDS,
-    "any": YES_NO_KINDS + OPEN_KINDS,
-}
+STYLES = ("any", "open", "yes_no")
 
 
-def game_row(rng, prompts: Prompts, recipe: Recipe, scenes, images):
+def game_row(
+    rng,
+    prompts: Prompts,
+    recipe: Recipe,
+    scenes,
+    images,
+    subject: Subject = SCENES,
+):
     """A whole game as the Guesser sees it, with true summaries."""
-    style = pick(rng, sorted(POOLS))
+    style = pick(rng, STYLES)
     n = len(scenes)
     target = int(rng.integers(n))
     possible, seen = [True] * n, None
@@ -155,12 +204,12 @@ def game_row(rng, prompts: Prompts, recipe: Recipe, scenes, images):
     turns = int(rng.integers(1, recipe.turns + 1))
     for turn in range(turns):
         question, answer = game_question(
-            rng, recipe, scenes, possible, target, POOLS[style]
+            rng, recipe, scenes, possible, target, style, subject
         )
         pieces.append(said(verdict_summary(possible, seen)))
         move = f"{prompts.summary_end} {prompts.ask} {question.text}"
         pieces.append(said(f"{move} {prompts.end}", 0.3))
-        seen = own_answers(rng, question, answer, scenes)
+        seen = own_answers(rng, question, answer, scenes, subject)
         possible = [
             ok and own == answer for ok, own in zip(possible, seen, strict=True)
         ]
@@ -176,9 +225,16 @@ def game_row(rng, prompts: Prompts, recipe: Recipe, scenes, images):
     return Example(tuple(images), tuple(pieces))
 
 
-def probe_row(rng, prompts: Prompts, recipe: Recipe, scenes, images):
+def probe_row(
+    rng,
+    prompts: Prompts,
+    recipe: Recipe,
+    scenes,
+    images,
+    subject: Subject = SCENES,
+):
     """Several images, and in each branch one question and its verdicts."""
-    style = pick(rng, sorted(POOLS))
+    style = pick(rng, STYLES)
     n = len(scenes)
     opening = f"{prompts.open_game(n, style)} {prompts.cue}"
     nothing_known = verdict_summary([True] * n)
@@ -187,9 +243,9 @@ def probe_row(rng, prompts: Prompts, recipe: Recipe, scenes, images):
     for _ in range(recipe.probes):
         target = int(rng.integers(n))
         question, answer = game_question(
-            rng, recipe, scenes, [True] * n, target, POOLS[style]
+            rng, recipe, scenes, [True] * n, target, style, subject
         )
-        seen = own_answers(rng, question, answer, scenes)
+        seen = own_answers(rng, question, answer, scenes, subject)
         verdicts = [own == answer for own in seen]
         heard = prompts.hear(answer, bool(rng.integers(2)))
         branches.append(

@@ -5,6 +5,7 @@
 With --dry_run it only tells what it would do: model, rows, tokens, cost.
 """
 
+import dataclasses
 import json
 import pathlib
 import sys
@@ -33,6 +34,9 @@ from vlm_games.models.mesh import make_mesh
 from vlm_games.models.shipped import find_shipped
 from vlm_games.models.vlm import init_params
 from vlm_games.pretraining import examples, tasks
+from vlm_games.pretraining.frames import SUBJECTS, load_frames
+from vlm_games.pretraining.grow import grow
+from vlm_games.robot import questions as robot
 from vlm_games.training import step
 from vlm_games.training.trainable import Trainable
 from vlm_games.worlds import questions as world
@@ -80,8 +84,14 @@ class BatchMaker:
     def __init__(self, c, tokenizer: Tokenizer, tokens_per_image: int):
         self.c, self.tokenizer = c, tokenizer
         self.tokens_per_image = tokens_per_image
-        self.scenes, self.pixels = load_split("source/train", c.scenes)
+        size = c.model.image_size
+        self.scenes, self.pixels = load_split(
+            "source/train", c.scenes, size=size
+        )
+        self.frames = load_frames(c.frames, size) if c.frames else None
         self.recipe = examples.Recipe(**c.recipe)
+        # Labels of frames are the simulator's, who is no leading question's.
+        self.frame_recipe = dataclasses.replace(self.recipe, agree=0.0)
         self.tasks = tasks.Tasks(**c.tasks)
         self.prompts, self.language = Prompts(), tasks.Language()
         n, records = c.images, self.tasks.records
@@ -93,6 +103,21 @@ class BatchMaker:
             "task": (self._task, c.task_rows, c.task_length, 1, 1),
             "told": (self._told, c.told_rows, c.text_length, 1, 0),
             "record": (self._record, c.record_rows, c.text_length, records, 0),
+            "frame": (self._frame, c.frame_rows, c.answer_length, 1, 1),
+            "frame_probe": (
+                self._frame_probe,
+                c.frame_probe_rows,
+                c.game_length,
+                n,
+                n,
+            ),
+            "frame_game": (
+                self._frame_game,
+                c.frame_game_rows,
+                c.game_length,
+                n,
+                n,
+            ),
         }
         self.kinds = {k: kind for k, kind in kinds.items() if kind[1]}
 
@@ -122,26 +147,69 @@ class BatchMaker:
         del images
         return tasks.record_row(rng, self.language, self.tasks, scenes)
 
+    def _frame(self, rng, facts, images):
+        return examples.answer_row(
+            rng,
+            self.prompts,
+            self.frame_recipe,
+            facts[0],
+            images[0],
+            self._subject(images),
+        )
+
+    def _frame_probe(self, rng, facts, images):
+        return examples.probe_row(
+            rng,
+            self.prompts,
+            self.frame_recipe,
+            facts,
+            images,
+            self._subject(images),
+        )
+
+    def _frame_game(self, rng, facts, images):
+        return examples.game_row(
+            rng,
+            self.prompts,
+            self.frame_recipe,
+            facts,
+            images,
+            self._subject(images),
+        )
+
+    def _subject(self, images):
+        return SUBJECTS[self.frames.tasks[images[0]]]
+
+    def _draw(self, rng: np.random.Generator, kind: str, count: int):
+        """Labelled images of a row: (what is known of each, its number)."""
+        if kind.startswith("frame"):
+            ids = self.frames.draw(rng, count, self.c.frames_last)
+            return [self.frames.facts[i] for i in ids], ids
+        ids = rng.choice(len(self.scenes), count, replace=False).tolist()
+        return [self.scenes[i] for i in ids], ids
+
     def make(self, rng: np.random.Generator, kind: str):
         """One micro-batch: (Batch, pixels uint8 [M, H, W, 3])."""
         maker, rows, length, scenes_per_row, images_per_row = self.kinds[kind]
         encoded: list[packing.Encoded] = []
         while len(encoded) < rows:
-            ids = rng.choice(len(self.scenes), scenes_per_row, replace=False)
-            scenes = [self.scenes[i] for i in ids]
-            example = maker(rng, scenes, ids.tolist())
+            scenes, ids = self._draw(rng, kind, scenes_per_row)
+            example = maker(rng, scenes, ids)
             e = packing.encode(example, self.tokenizer, self.tokens_per_image)
             if len(e.tokens) <= length:
                 encoded.append(e)
         shape = packing.BatchShape(rows, length, rows * images_per_row)
         batch, _ = packing.pack(encoded, shape, self.tokens_per_image)
-        return batch, self.pixels[batch.images]
+        bank = self.frames if kind.startswith("frame") else self
+        return batch, bank.pixels[batch.images]
 
 
 def make_tokenizer(c) -> Tokenizer:
-    """Of the words that prompts and the world have, and of numbers."""
+    """Of the words that prompts and the world have, and of numbers; those of
+    frames, if there are any, come last."""
     words = [*prompt_words(Prompts(), c.images), *NUMBERS, *world.VOCABULARY]
-    return word_tokenizer(words)
+    frames = robot.VOCABULARY if c.frames else ()
+    return word_tokenizer([*words, *frames])
 
 
 def phases(c, kinds: Sequence[str]) -> list[tuple[str, int, list[str]]]:
@@ -149,7 +217,7 @@ def phases(c, kinds: Sequence[str]) -> list[tuple[str, int, list[str]]]:
     text = [kind for kind in ("told", "record") if kind in kinds]
     found = [
         ("text", c.text_steps, text),
-        ("see", c.see_steps, ["answer"]),
+        ("see", c.see_steps, ["answer", "frame"]),
         ("play", c.play_steps, list(kinds)),
     ]
     return [
@@ -172,8 +240,9 @@ def train(c, output: str) -> None:
         step.OptimizerConfig(c.learning_rate, total, c.warmup, c.weight_decay)
     )
     if c.start:
-        _, params = load_model(find_shipped(c.start))
+        start, params = load_model(find_shipped(c.start))
         params = jax.tree.map(lambda x: x.astype("float32"), params)
+        params = grow(params, start, config, jax.random.key(c.seed))
     else:
         params = init_params(config, jax.random.key(c.seed))
     key = jax.random.key(c.seed)
@@ -228,9 +297,7 @@ def feed(maker: BatchMaker, c, total: int):
 
 def write(output, config, params, tokenizer, c, started) -> None:
     """Writes model, tokenizer and a card that says how they were made."""
-    save_model(
-        output, config, jax.tree.map(lambda x: x.astype(c.dtype), params)
-    )
+    save_model(output, config, params, c.dtype)
     tokenizer.hf.save_pretrained(output)
     device = jax.devices()[0]
     card = {
@@ -252,6 +319,8 @@ def tell(c) -> str:
     lengths = {"answer": c.answer_length, "task": c.task_length}
     lengths |= dict.fromkeys(("probe", "game"), c.game_length)
     lengths |= dict.fromkeys(("told", "record"), c.text_length)
+    lengths["frame"] = c.answer_length
+    lengths |= dict.fromkeys(("frame_probe", "frame_game"), c.game_length)
     lines, tokens = [], 0
     for phase, steps, kinds in phases(c, list(lengths)):
         rows = {kind: c[f"{kind}_rows"] for kind in kinds}

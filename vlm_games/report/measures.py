@@ -65,6 +65,20 @@ MEASURES = (
 # Shown where they were taken; see config.eval.
 OPTIONAL = (
     Measure(
+        "robot_success",
+        "Did the robot succeed",
+        "robot",
+        "balanced accuracy on whether the robot succeeded",
+        "balanced accuracy, last frames of held-out target episodes",
+    ),
+    Measure(
+        "robot_source_success",
+        "Did it, in the source",
+        "robot source",
+        "the same in the source domain",
+        "balanced accuracy, last frames of held-out source episodes",
+    ),
+    Measure(
         "vqa_choice",
         "Multiple choice",
         "choice",

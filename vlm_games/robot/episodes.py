@@ -26,6 +26,7 @@ PARTS = {
     "source-test": Part("source", 1),
     "target-play": Part("target", 2),
     "target-test": Part("target", 2),
+    "target-validation": Part("target", 1),
 }
 
 

@@ -1,7 +1,8 @@
 """From settings to a folder of frames with manifests of them.
 
     settings.json                            what was asked for
-    source-train.jsonl, ...                  a manifest per part, written last
+    source-train.insertion.jsonl, ...        a manifest per part and task
+    source-train.jsonl, ...                  and per part, written last
     frames/insertion/source-train/0003/      an episode: frames, and its rows
 
 An episode depends on the settings and its own number alone. One that is there
@@ -79,10 +80,11 @@ def record_episode(
         "seed": settings.seed,
         "look": dataclasses.asdict(look),
     }
-    rows = [
-        _row(episode, moment, step, int(rollout.rewards[step])) | labels
-        for moment, step in enumerate(steps)
-    ]
+    rows = []
+    for moment, step in enumerate(steps):
+        row = _row(episode, moment, step, int(rollout.rewards[step])) | labels
+        facts = simulator.look_up(TASKS[episode.task], rollout.positions, step)
+        rows.append(row | {"facts": facts.to_dict()})
     # Last: it says that the episode is there.
     atomic.write_json(path, {"tries": tries, "rows": rows})
 
@@ -187,18 +189,27 @@ def record(
     for count, _ in enumerate(_make(folder, settings, missing, jobs), 1):
         done(len(episodes) - len(missing) + count, len(episodes))
     for part in PARTS:
-        rows = [
-            row
-            for e in episodes
-            if e.part == part
-            for row in json.loads(_rows(folder, e).read_bytes())["rows"]
-        ]
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        atomic.write_bytes(_manifest(folder, part), text.encode())
+        of_part = [e for e in episodes if e.part == part]
+        for task in TASKS:
+            of_task = [e for e in of_part if e.task == task]
+            _write_manifest(folder, f"{part}.{task}", of_task)
+        _write_manifest(folder, part, of_part)
 
 
-def _manifest(folder: pathlib.Path, part: str) -> pathlib.Path:
-    return folder / f"{part}.jsonl"
+def _write_manifest(
+    folder: pathlib.Path, name: str, episodes: Sequence[Episode]
+) -> None:
+    rows = [
+        row
+        for episode in episodes
+        for row in json.loads(_rows(folder, episode).read_bytes())["rows"]
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    atomic.write_bytes(_manifest(folder, name), text.encode())
+
+
+def _manifest(folder: pathlib.Path, name: str) -> pathlib.Path:
+    return folder / f"{name}.jsonl"
 
 
 def _differing(found: dict, asked: dict) -> str:

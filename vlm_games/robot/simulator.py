@@ -14,8 +14,9 @@ from gym_aloha.constants import ASSETS_DIR
 from gym_aloha.tasks import sim_end_effector
 from PIL import Image
 
+from vlm_games.robot.facts import Facts
 from vlm_games.robot.looks import Look, Thing
-from vlm_games.robot.plans import REST_X, REST_Y, REST_Z
+from vlm_games.robot.plans import REST_X, REST_Y, REST_Z, SIDES
 from vlm_games.robot.tasks import STEPS_PER_SECOND, Task
 
 _REWARDS = {
@@ -24,6 +25,7 @@ _REWARDS = {
 }
 SUCCESS = 4  # gym-aloha's reward of it, for both tasks
 HELD = 25  # last steps in which it must stand: half a second
+MOMENT = 5  # steps that tell what is touched: contacts flicker
 # gym-aloha's own value of 0.25 leaves a gripper centimetres behind its target.
 STIFFNESS = (0.95, 0.99, 0.001)
 FIELD_OF_VIEW = 48.0  # degrees; at 78, as in gym-aloha, the cube is a dot
@@ -72,6 +74,78 @@ def roll_out(task: Task, places: np.ndarray, actions: np.ndarray) -> Rollout:
         positions.append(physics.data.qpos.copy())
         rewards.append(rules.get_reward(physics))
     return Rollout(np.stack(positions), np.array(rewards))
+
+
+def look_up(task: Task, positions: np.ndarray, step: int) -> Facts:
+    """What is true at a step: in one of the last `MOMENT` steps, or of places
+    at that step.
+
+    Args:
+      positions: float [steps, coordinates], of a rollout.
+    """
+    physics = _physics(task.model)
+    touches = []
+    for state in positions[max(step + 1 - MOMENT, 0) : step + 1]:
+        physics.data.qpos[:] = state
+        physics.forward()
+        touches.append(_touches(physics))
+
+    def held(thing: str) -> tuple[str, ...]:
+        return tuple(
+            side
+            for side in SIDES
+            if any(
+                (thing, side) in t and (thing, "table") not in t
+                for t in touches
+            )
+        )
+
+    where = physics.named.data
+    places = {
+        word: where.xpos[body]
+        for word, body in [
+            *((word, word.replace("cube", "box")) for word in task.words),
+            *((side, f"vx300s_{side}/left_finger_link") for side in SIDES),
+        ]
+    }
+    return Facts(
+        held={word: held(word) for word in task.words},
+        lying=tuple(
+            word
+            for word in task.words
+            if any((word, "table") in t for t in touches)
+        ),
+        inside=any(("peg", "pin") in t for t in touches),
+        places={word: tuple(place.tolist()) for word, place in places.items()},
+    )
+
+
+# Geoms of gym-aloha -> what they are called here.
+_PARTS = {
+    "red_box": "cube",
+    "red_peg": "peg",
+    "socket-1": "socket",
+    "socket-2": "socket",
+    "socket-3": "socket",
+    "socket-4": "socket",
+    "pin": "pin",
+    "table": "table",
+    "vx300s_left/10_left_gripper_finger": "left",
+    "vx300s_right/10_right_gripper_finger": "right",
+}
+
+
+def _touches(physics: Physics) -> set[tuple[str, str]]:
+    """Pairs of parts in contact, in either order."""
+    found = set()
+    for contact in physics.data.contact:
+        names = [
+            _PARTS.get(physics.model.id2name(geom, "geom"))
+            for geom in (contact.geom1, contact.geom2)
+        ]
+        if None not in names:
+            found |= {tuple(names), tuple(names[::-1])}
+    return found
 
 
 @functools.cache

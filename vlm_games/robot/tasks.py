@@ -20,12 +20,14 @@ class Task:
         are followed.
       objects: what is moved, each with the range of its x; m. Its joint is
         called `<name>_joint`.
+      words: what they are called in questions.
     """
 
     name: str
     question: str
     model: str
     objects: dict[str, Range]
+    words: tuple[str, ...]
 
 
 TASKS = {
@@ -36,12 +38,14 @@ TASKS = {
             "does the left hand hold the cube ?",
             "bimanual_viperx_end_effector_transfer_cube.xml",
             {"red_box": (0.0, 0.2)},
+            ("cube",),
         ),
         Task(
             "insertion",
             "is the peg in the socket ?",
             "bimanual_viperx_end_effector_insertion.xml",
             {"red_peg": (0.1, 0.2), "blue_socket": (-0.2, -0.1)},
+            ("peg", "socket"),
         ),
     )
 }
