@@ -136,7 +136,7 @@ def test_a_figure_that_was_not_taken_is_a_dash(absent):
 
 
 def test_a_run_without_iterations_still_has_a_page():
-    assert "No iteration has finished" in page({})
+    assert "Nothing is measured so far" in page({})
     assert "not measured" in page({"main": []})
 
 

@@ -88,7 +88,7 @@ def site(run):
 
 def test_figures_tell_how_far_the_run_is(site):
     page = site.text("/")
-    assert "2 of 5 iterations measured" in page
+    assert "2 of 5 measured" in page
     assert "main, iteration 2: playing, 1 shards of games so far" in page
     assert page.count('<svg class="chart"') == 4
     assert 'data-state="open"' in site.text("/live")

@@ -24,7 +24,7 @@ from vlm_games.viewing.run_folder import RunFolder  # noqa: E402
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 PATIENCE = 100  # seconds
 RED = "is there a red object ?"
-SEAT = {"seat": "guesser", "checkpoint": "main:0", "images": "0,1,2,3/2"}
+SEAT = {"seat": "guesser", "checkpoint": "main:0", "images": "0,1,2,3/3"}
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ def test_figures_come_anew_by_themselves(browser, site, workdir):
 
 
 def test_play_a_game_to_its_end_as_the_guesser(browser, site, played):
-    browser.get(f"http://127.0.0.1:{site.port}/play?images=0,1,2,3/2")
+    browser.get(f"http://127.0.0.1:{site.port}/play?images=0,1,2,3/3")
     press(browser, "form.filter button")
     wait(browser, "input[name=words]").send_keys("is there a unicorn ?")
     press(browser, "form.say button")

@@ -132,6 +132,7 @@ def measure(
         metrics |= measure_described(speaker, scorer, role, held_out)
         part_done()
     pixels = stack(held_out.games)
+    metrics["game_images"] = len(pixels)
     metrics |= measure_games(
         table,
         scorer,
