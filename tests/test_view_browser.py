@@ -111,6 +111,12 @@ def test_a_word_that_no_token_stands_for_is_refused(site, played):
     assert status == 400 and b"from 1 to 4" in body
 
 
+def test_words_as_people_write_them_are_spelled_for_the_model(site, played):
+    site.ask("/play", SEAT)
+    status, _, body = site.ask(site.place, {"words": "Is there a RED object?"})
+    assert status == 200 and f">{RED}<" in body.decode()
+
+
 def test_a_checkpoint_plays_a_set_again(site):
     _, _, body = site.ask("/sets/main/1/0", {"checkpoint": "main:0"})
     again = body.decode().partition('id="replayed"')[2]

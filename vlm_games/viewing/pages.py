@@ -13,7 +13,7 @@ from markupsafe import Markup
 from vlm_games import report
 from vlm_games.data.records import OUTCOMES, GameRecord
 from vlm_games.data.workdir import flatten
-from vlm_games.methods.method import MAIN
+from vlm_games.methods.method import MAIN, REPLAY_ONLY
 from vlm_games.methods.views import PLAIN, views
 from vlm_games.report import measures, story, svg, tables, words
 from vlm_games.viewing.person import PersonGame
@@ -101,7 +101,8 @@ def _learned_from(run: RunFolder, arm: str, iteration: int) -> dict:
     """Where what an arm learned from is, "" if nowhere, and whose it is."""
     query: type[Query] = GameQuery if run.has_games else CandidateQuery
     # In the first iteration all arms are the base, and main plays for all.
-    made_by = MAIN if iteration == 1 else arm
+    borrows = iteration == 1 and arm != REPLAY_ONLY
+    made_by = MAIN if borrows else arm
     there = run.shards(made_by, iteration)
     link = query(made_by, str(iteration)).link() if there else ""
     return {"link": link, "borrowed": made_by != arm}
