@@ -7,8 +7,8 @@ GUIDE = "docs/howto/reading-a-report.md"
 ARMS = {
     "main": "The model that learns from the candidates that the filter keeps.",
     "unfiltered": "A control. It learns from as many games and answers as main "
-    "kept, drawn blindly from all that were not aborted. What main is ahead of "
-    "it is due to the filter.",
+    "kept, if there are so many, drawn blindly from all that were not aborted. "
+    "Main's lead over it, beyond chance, is what the filter is worth.",
     "lost": "A control. It learns from games that the filter drops.",
     "shuffled": "A control. It learns from main's games, with the answers in "
     "each other's places.",
@@ -30,8 +30,8 @@ FILTERS = {
 FIGURES = {
     "lift": "How much truer kept answers are than dropped ones to the same "
     "kind of question and with the same answer. It may have the opposite sign "
-    "of the plain difference, since kept games ask harder questions; believe "
-    "the lift.",
+    "of the plain difference, since kept games ask other questions, often "
+    "harder ones; believe the lift.",
     "balanced accuracy": "The mean of the accuracy on questions whose answer "
     "is yes and on those whose answer is no: saying yes to all gives 50 %.",
     "source, target": "Source images are those that the base learned from, "
@@ -69,5 +69,7 @@ def explain(
     return list(dict.fromkeys(found + list(GAMES.items()) * games))
 
 
-def _those(words: Mapping[str, str], names: Iterable[str]):
+def _those(
+    words: Mapping[str, str], names: Iterable[str]
+) -> list[tuple[str, str]]:
     return [(word, words[word]) for word in words if word in names]
