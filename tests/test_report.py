@@ -136,7 +136,7 @@ def test_a_figure_that_was_not_taken_is_a_dash(absent):
 
 
 def test_a_run_without_iterations_still_has_a_page():
-    assert "No iteration has finished" in page({})
+    assert "Nothing is measured so far" in page({})
     assert "not measured" in page({"main": []})
 
 
@@ -309,3 +309,58 @@ def test_the_contact_sheet_shows_every_set_and_marks_its_target():
 
 def test_without_sets_there_is_no_contact_sheet():
     assert 'id="sets"' not in render("t", "{}", {"main": [metrics(0)]}, [])
+
+
+# A user's own images ----------------------------------------------------------
+
+
+def own(game_images=5):
+    return {"main": [metrics(i, game_images=game_images) for i in (0, 1)]}
+
+
+def test_of_own_images_the_games_come_first_and_questions_say_otherwise():
+    first, second, *others = story.tell(own(), own_images=True)
+    assert first.startswith("After 1 iteration game success on your images")
+    assert second == ("It was measured on 5 held-out images: too few to tell.")
+    asked = [s for s in others if "accuracy" in s.lower()]
+    assert len(asked) == 3
+    assert all("not on your images" in s for s in asked)
+
+
+def test_every_place_tells_what_was_not_measured_on_own_images():
+    html = page(own(), own_images=True)
+    tiles = html[html.index('class="tiles"') : html.index('id="figures"')]
+    assert tiles.count("on rendered scenes, not on your images") == 3
+    assert "on your images; 5 held-out images: too few to tell" in tiles
+    head = html[html.index('id="figures"') : html.index('id="curves"')]
+    assert head.count("(rendered scenes)</th>") == 3
+    table = summary.format_table(own(), own_images=True)
+    assert table.splitlines()[0].count("*") == 3
+    legend = summary.format_legend(own(), own_images=True)
+    assert "* on rendered scenes, not on your images" in legend
+    assert "not on your images" not in page(own())
+
+
+def test_enough_held_out_images_are_not_called_too_few():
+    many = own(game_images=measures.FEW)
+    assert "too few" not in page(many, own_images=True)
+
+
+def test_the_words_of_this_run_are_explained_and_no_others():
+    arms = {
+        "main": [metrics(1, filters={"views": {"kept": 1, "of": 2}})],
+        "unfiltered": [metrics(1)],
+    }
+    html = page(arms, [game()], chance=25.0)
+    found = re.findall(r"<dt>([^<]*)</dt><dd>", html)
+    for word in ("main", "unfiltered", "views", "lift", "before asking"):
+        assert word in found
+    assert "shuffled" not in found and "reshuffled" not in found
+    assert "chance is 25.0 %" in html
+
+
+def test_the_sign_of_percent_stands_clear_of_the_highest_number():
+    chart = svg.line_chart({"main": [(0, 100.0)]}, "")
+    percent = float(re.search(r'y="([\d.]+)">%<', chart)[1])
+    highest = float(re.search(r'y="([\d.]+)"[^>]*>100<', chart)[1])
+    assert highest - percent > 12

@@ -2,6 +2,8 @@
 
 import dataclasses
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -88,9 +90,10 @@ def site(run):
 
 def test_figures_tell_how_far_the_run_is(site):
     page = site.text("/")
-    assert "2 of 5 iterations measured" in page
+    assert "2 of 5 measured" in page
     assert "main, iteration 2: playing, 1 shards of games so far" in page
     assert page.count('<svg class="chart"') == 4
+    assert "What the words mean" in page and "chance is 25.0 %" in page
     assert 'data-state="open"' in site.text("/live")
 
 
@@ -104,6 +107,18 @@ def test_figures_are_live(site, run):
     finally:
         path.unlink()
     assert "3 of 5" in after and "3 of 5" not in before
+
+
+def test_a_control_of_the_first_iteration_points_to_the_games_of_main(
+    site, run
+):
+    run.workdir.write_metrics("unfiltered", 1, made_run.metrics(1))
+    path = run.workdir.iteration("unfiltered", 1) / "metrics.json"
+    try:
+        page = site.text("/live")
+    finally:
+        path.unlink()
+    assert '<a href="/games?arm=main&amp;iteration=1">main&#39;s games' in page
 
 
 @pytest.mark.parametrize(
@@ -268,6 +283,24 @@ def test_forms_of_other_pages_are_refused(site):
 )
 def test_what_is_not_there_is_said_to_be_missing(site, path):
     assert site.ask(path)[0] == 404
+
+
+@pytest.mark.parametrize("images", ["0,1,2,3/0", "0,1,2,99/1", "0,1,2,3"])
+def test_a_set_that_is_none_is_told_how_to_give_one(site, images):
+    form = {"seat": "guesser", "checkpoint": "main:0", "images": images}
+    status, _, body = site.ask("/play", form)
+    assert status == 400 and b"from 0 to 11" in body
+
+
+def test_a_taken_port_is_told_with_what_to_do(tmp_path):
+    made_run.make_run(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        flags = [f"--workdir={tmp_path}", f"--port={port}"]
+        command = [sys.executable, "-m", "vlm_games.view", *flags]
+        said = subprocess.run(command, capture_output=True, text=True)
+    assert said.returncode == 1
+    assert f"port {port} is taken" in said.stderr and "--port=0" in said.stderr
 
 
 def test_no_run_says_what_to_give(tmp_path):

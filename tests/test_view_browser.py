@@ -24,7 +24,7 @@ from vlm_games.viewing.run_folder import RunFolder  # noqa: E402
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 PATIENCE = 100  # seconds
 RED = "is there a red object ?"
-SEAT = {"seat": "guesser", "checkpoint": "main:0", "images": "0,1,2,3/2"}
+SEAT = {"seat": "guesser", "checkpoint": "main:0", "images": "0,1,2,3/3"}
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +111,12 @@ def test_a_word_that_no_token_stands_for_is_refused(site, played):
     assert status == 400 and b"from 1 to 4" in body
 
 
+def test_words_as_people_write_them_are_spelled_for_the_model(site, played):
+    site.ask("/play", SEAT)
+    status, _, body = site.ask(site.place, {"words": "Is there a RED object?"})
+    assert status == 200 and f">{RED}<" in body.decode()
+
+
 def test_a_checkpoint_plays_a_set_again(site):
     _, _, body = site.ask("/sets/main/1/0", {"checkpoint": "main:0"})
     again = body.decode().partition('id="replayed"')[2]
@@ -166,7 +172,7 @@ def test_figures_come_anew_by_themselves(browser, site, workdir):
 
 
 def test_play_a_game_to_its_end_as_the_guesser(browser, site, played):
-    browser.get(f"http://127.0.0.1:{site.port}/play?images=0,1,2,3/2")
+    browser.get(f"http://127.0.0.1:{site.port}/play?images=0,1,2,3/3")
     press(browser, "form.filter button")
     wait(browser, "input[name=words]").send_keys("is there a unicorn ?")
     press(browser, "form.say button")

@@ -1,6 +1,8 @@
 """What a run leaves to look at: summary.json, TensorBoard, report.html."""
 
 import json
+import pathlib
+import shlex
 from collections.abc import Sequence
 
 from vlm_games.methods.method import MAIN
@@ -9,7 +11,12 @@ from vlm_games.report.candidates import CandidateView
 from vlm_games.report.contact_sheet import SetView
 from vlm_games.report.gallery import GameView
 from vlm_games.report.html import write_report
-from vlm_games.report.summary import format_table, summary_rows, write_summary
+from vlm_games.report.summary import (
+    format_legend,
+    format_table,
+    summary_rows,
+    write_summary,
+)
 from vlm_games.report.tensorboard import write_scalars
 from vlm_games.workbench import Run
 
@@ -25,7 +32,7 @@ def finish(run: Run, results: dict[str, list[dict]], seconds: float) -> str:
         for metrics in rows:
             folder = root / "tensorboard" / arm
             write_scalars(folder, metrics, metrics["iteration"])
-    config = run.config.to_dict()
+    config, own = run.config.to_dict(), bool(run.config.images)
     write_report(
         root / "report.html",
         title=f"{run.config.method.replace('_', ' ')} on {_images_named(run)}",
@@ -34,21 +41,33 @@ def finish(run: Run, results: dict[str, list[dict]], seconds: float) -> str:
         shown=gallery(run),
         skipped=run.setup.skipped,
         sets=first_sets(run),
+        own_images=own,
+        chance=100 / run.config.game.images,
     )
-    lines = [format_table(results), ""]
+    lines = [format_table(results, own), "", format_legend(results, own), ""]
     if run.setup.skipped:
         lines.append(
             f"{len(run.setup.skipped)} files were no readable images and were "
             "skipped; the report lists them."
         )
-    lines.append(f"{seconds:.0f} s. Look at {root / 'report.html'}")
+    lines.append(f"{seconds:.0f} s. {_where_to_look(root)}")
     return "\n".join(lines)
+
+
+def _where_to_look(root: pathlib.Path) -> str:
+    root = root.resolve()
+    return (
+        f"Look at {(root / 'report.html').as_uri()}\n"
+        f"or run: python -m vlm_games.view --workdir={shlex.quote(str(root))}"
+    )
 
 
 def _images_named(run: Run) -> str:
     count = len(run.bench.images)
-    where = run.config.images or "rendered target scenes"
-    return f"{count} images of {where}"
+    if not run.config.images:
+        return f"{count} images of rendered target scenes"
+    held = len(run.setup.held_out.games)
+    return f"{count} images of {run.config.images}, measured on {held} others"
 
 
 def gallery(run: Run) -> Sequence[GameView | CandidateView]:

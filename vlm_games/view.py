@@ -7,6 +7,7 @@ against any of its checkpoints; see docs/viewer.md. Only this machine can open
 the page. Beside a run that holds the accelerator, set JAX_PLATFORMS=cpu.
 """
 
+import errno
 import socket
 import sys
 
@@ -32,7 +33,15 @@ def main() -> None:
             f"pip install 'vlm_games[view]' ({error})."
         )
     page = make_app(RunFolder(_WORKDIR.value))
-    listening = socket.create_server((HOST, _PORT.value))
+    try:
+        listening = socket.create_server((HOST, _PORT.value))
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        sys.exit(
+            f"vlm_games: port {_PORT.value} is taken, perhaps by another "
+            "viewer; give --port=0 for a free one."
+        )
     port = listening.getsockname()[1]
     print(f"http://{HOST}:{port}/ (Ctrl-C ends it)", flush=True)
     config = uvicorn.Config(

@@ -146,6 +146,7 @@ def measure(
         metrics |= measure_outcomes(speaker, scorer, params, name, outcomes)
         part_done()
     pixels = stack(held_out.games)
+    metrics["game_images"] = len(pixels)
     metrics |= measure_games(
         table,
         scorer,

@@ -16,6 +16,7 @@ from vlm_games.report import (
     story,
     svg,
     tables,
+    words,
 )
 from vlm_games.report.candidates import CandidateView
 from vlm_games.report.contact_sheet import SetView
@@ -34,6 +35,8 @@ def write_report(
     shown: Sequence[GameView | CandidateView],
     skipped: Sequence[str] = (),
     sets: Sequence[SetView] = (),
+    own_images: bool = False,
+    chance: float | None = None,
 ) -> None:
     """Writes the page at `path`, in one step; it asks nothing of a network.
 
@@ -47,8 +50,12 @@ def write_report(
         outcome.
       skipped: one line for each thing the run was asked for and left out.
       sets: some of those that games are played on, for the contact sheet.
+      own_images: whether games are played on images of the user's.
+      chance: percent of games that a blind guess wins, if known.
     """
-    page = render(title, config_text, arms, shown, skipped, sets)
+    page = render(
+        title, config_text, arms, shown, skipped, sets, own_images, chance
+    )
     pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
     # A file name that is not UTF-8 reaches here as lone surrogates.
     atomic.write_bytes(path, page.encode("utf-8", "backslashreplace"))
@@ -61,10 +68,13 @@ def render(
     shown: Sequence[GameView | CandidateView],
     skipped: Sequence[str] = (),
     sets: Sequence[SetView] = (),
+    own_images: bool = False,
+    chance: float | None = None,
 ) -> str:
     """The page as a string; the template escapes every text of the run."""
     arms = {name: measures.ordered(rows) for name, rows in arms.items()}
     main = arms.get(measures.MAIN, [])
+    taken = measures.taken(arms, own_images)
     album = gallery.Album()
     games = [x for x in shown if isinstance(x, GameView)]
     others = [x for x in shown if isinstance(x, CandidateView)]
@@ -80,20 +90,23 @@ def render(
             config_text=config_text,
             skipped=skipped,
             css=Markup((HERE / "report.css").read_text(encoding="utf-8")),
-            story=story.tell(arms),
-            measures=measures.taken(arms),
-            tiles=tables.tiles(arms),
-            iterations=tables.iterations(arms),
-            charts=tables.charts(arms),
+            story=story.tell(arms, own_images),
+            measures=taken,
+            tiles=tables.tiles(arms, taken),
+            iterations=tables.iterations(arms, taken),
+            charts=tables.charts(arms, taken),
             legend=[(name, svg.legend_key(i)) for i, name in enumerate(arms)],
             filters=tables.filters(main),
             guards=tables.guards(main),
             guard_names=tables.GUARDS,
-            chance=tables.chance(games),
+            chance=chance,
             kinds=tables.kinds(arms),
+            elsewhere=measures.ELSEWHERE if own_images else "",
             phases=tables.phases(main),
             sets=contact_sheet.rows(sets, album),
             sections=sections,
+            words=words.explain(arms, bool(games)),
+            guide=words.GUIDE,
             pictures_css=album.css(),
         )
     )

@@ -107,7 +107,8 @@ OPTIONAL = (
         "things said in descriptions that are true",
     ),
 )
-QUALITY = MEASURES[1]  # the measure that decides whether a run helped
+FEW = 50  # images: games on fewer tell no change
+ELSEWHERE = "on rendered scenes, not on your images"
 
 
 def figure(metrics: Mapping[str, Any] | None, key: str) -> float | None:
@@ -118,13 +119,62 @@ def figure(metrics: Mapping[str, Any] | None, key: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def taken(arms: Mapping[str, list[dict]]) -> tuple[Measure, ...]:
-    """The headline measures, and the optional ones that some row has."""
+def quality(own_images: bool = False) -> Measure:
+    """The measure that decides whether a run helped: of a user's own images
+    nobody knows what is true, and games alone are played on them."""
+    return MEASURES[0] if own_images else MEASURES[1]
+
+
+def taken(
+    arms: Mapping[str, list[dict]], own_images: bool = False
+) -> tuple[Measure, ...]:
+    """The headline measures, and the optional ones that some row has.
+
+    Args:
+      own_images: whether games are played on images of the user's; then each
+        measure says what it was taken on.
+    """
     rows = [row for found in arms.values() for row in found]
-    return MEASURES + tuple(
+    found = MEASURES + tuple(
         m
         for m in OPTIONAL
         if any(figure(row, m.key) is not None for row in rows)
+    )
+    if not own_images:
+        return found
+    games, *others = found
+    return _on_own(games, too_few(arms)), *map(_elsewhere, others)
+
+
+def too_few(arms: Mapping[str, list[dict]]) -> str:
+    """That games were measured on few images; "" if not, or if unknown."""
+    counts = [
+        count
+        for rows in arms.values()
+        for row in rows
+        if (count := figure(row, "game_images")) is not None
+    ]
+    if not counts or counts[0] >= FEW:
+        return ""
+    return f"{counts[0]:.0f} held-out images: too few to tell"
+
+
+def _on_own(games: Measure, few: str) -> Measure:
+    about = f"{games.about}, on your images"
+    return dataclasses.replace(
+        games,
+        phrase=f"{games.phrase} on your images",
+        about="; ".join(filter(None, (about, few))),
+    )
+
+
+def _elsewhere(measure: Measure) -> Measure:
+    return dataclasses.replace(
+        measure,
+        label=f"{measure.label} (rendered scenes)",
+        short=f"{measure.short}*",
+        phrase=f"{measure.phrase} ({ELSEWHERE})",
+        about=f"{measure.about}; {ELSEWHERE}",
     )
 
 

@@ -5,34 +5,42 @@ from collections.abc import Mapping
 from vlm_games.report import measures
 
 
-def tell(arms: Mapping[str, list[dict]]) -> list[str]:
-    """A few sentences: what rose, what did not, and against which control."""
+def tell(arms: Mapping[str, list[dict]], own_images: bool = False) -> list[str]:
+    """A few sentences: what rose, what did not, and against which control.
+
+    Args:
+      own_images: see `measures.taken`.
+    """
     base = measures.base_of(arms)
     last = measures.last_of(arms.get(measures.MAIN, []))
     if last is None:
-        return [
-            "No iteration has finished yet, so there is nothing to compare."
-        ]
+        only = "Only the base is measured" if base else "Nothing is measured"
+        return [f"{only} so far: there is nothing to compare yet."]
     if base is None:
         return ["The base model was not measured, so no change can be stated."]
     n = last["iteration"]
     after = f"After {n} iteration{'s' if n != 1 else ''}"
-    quality, *others = sorted(
-        measures.taken(arms), key=lambda m: m is not measures.QUALITY
+    quality = measures.quality(own_images)
+    first, *others = sorted(
+        measures.taken(arms, own_images), key=lambda m: m.key != quality.key
     )
-    sentences = [
-        f"{after} {_change(quality, base, last)}.",
-        *_best_before(arms[measures.MAIN], base, last),
-    ]
+    sentences = [f"{after} {_change(first, base, last, leads=True)}."]
+    few = measures.too_few(arms) if own_images else ""
+    if few:
+        sentences.append(f"It was measured on {few}.")
+    main = arms[measures.MAIN]
+    sentences += _best_before(main, base, last, quality.key)
     sentences += [_capital(f"{_change(m, base, last)}.") for m in others]
     sentences += [
-        _against(name, metrics, arms[measures.MAIN])
+        _against(name, metrics, main, quality)
         for name, metrics in measures.controls_of(arms).items()
     ]
     return sentences + _filter(last)
 
 
-def _change(measure: measures.Measure, base: dict, last: dict) -> str:
+def _change(
+    measure: measures.Measure, base: dict, last: dict, leads: bool = False
+) -> str:
     before, after = (measures.figure(row, measure.key) for row in (base, last))
     change = measures.gain(after, before)
     if change is None:
@@ -42,13 +50,14 @@ def _change(measure: measures.Measure, base: dict, last: dict) -> str:
     went = f"went from {before:.1f} to {after:.1f} %"
     if change > 0:
         return f"{measure.phrase} {went}, a rise of {_points(change)}"
-    but = "did not rise: it " if measure is measures.QUALITY else ""
+    but = "did not rise: it " if leads else ""
     return f"{measure.phrase} {but}{went}, a fall of {_points(-change)}"
 
 
-def _best_before(main: list[dict], base: dict, last: dict) -> list[str]:
+def _best_before(
+    main: list[dict], base: dict, last: dict, key: str
+) -> list[str]:
     """Says so when an earlier iteration was better than the last one."""
-    key = measures.QUALITY.key
     scored = [
         (figure, row["iteration"])
         for row in main
@@ -66,7 +75,12 @@ def _best_before(main: list[dict], base: dict, last: dict) -> list[str]:
     ]
 
 
-def _against(name: str, control: list[dict], main: list[dict]) -> str:
+def _against(
+    name: str,
+    control: list[dict],
+    main: list[dict],
+    quality: measures.Measure,
+) -> str:
     """Compares a control with main at the same iteration."""
     end = measures.last_of(control)
     if end is None:
@@ -74,17 +88,15 @@ def _against(name: str, control: list[dict], main: list[dict]) -> str:
     peer = next(
         (row for row in main if row["iteration"] == end["iteration"]), None
     )
-    theirs, ours = (
-        measures.figure(row, measures.QUALITY.key) for row in (end, peer)
-    )
+    theirs, ours = (measures.figure(row, quality.key) for row in (end, peer))
     ahead = measures.gain(ours, theirs)
     if ahead is None:
         return f"The control “{name}” cannot be compared: figures are missing."
     at = f"at iteration {end['iteration']}"
     if round(ahead, 1) > 0:
         return (
-            f"The control “{name}” reached {theirs:.1f} % yes/no {at}: "
-            f"{_points(ahead)} below main."
+            f"The control “{name}” reached {theirs:.1f} % {quality.short} "
+            f"{at}: {_points(ahead)} below main."
         )
     level = (
         f"{_points(-ahead)} above main"
@@ -92,8 +104,8 @@ def _against(name: str, control: list[dict], main: list[dict]) -> str:
         else "level with main"
     )
     return (
-        f"The control “{name}” reached {theirs:.1f} % yes/no {at}, {level}: "
-        "against it, this run does not show that the choice helped."
+        f"The control “{name}” reached {theirs:.1f} % {quality.short} {at}, "
+        f"{level}: against it, this run does not show that the choice helped."
     )
 
 

@@ -43,13 +43,18 @@ def write_summary(path: str | os.PathLike, rows: list[dict]) -> None:
     atomic.write_bytes(path, text.encode())
 
 
-def format_table(arms: Mapping[str, list[dict]]) -> str:
+def format_table(
+    arms: Mapping[str, list[dict]], own_images: bool = False
+) -> str:
     """The iterations of main, then the last one of every control, as text.
 
     Percentages carry their difference to the base, "78.4 (+3.1)"; a missing
     figure is "-".
+
+    Args:
+      own_images: see `measures.taken`.
     """
-    base, taken = measures.base_of(arms), measures.taken(arms)
+    base, taken = measures.base_of(arms), measures.taken(arms, own_images)
     header = [
         "arm",
         "iter",
@@ -72,6 +77,24 @@ def format_table(arms: Mapping[str, list[dict]]) -> str:
     lines.insert(1, rule)
     if 0 < n_main < len(rows):
         lines.insert(2 + n_main, rule)
+    return "\n".join(lines)
+
+
+def format_legend(
+    arms: Mapping[str, list[dict]], own_images: bool = False
+) -> str:
+    """What the words of the table mean."""
+    lines = [
+        "Percent, and points over the base; seconds are of that round alone.",
+        "yes/no: balanced accuracy on held-out target images; other: accuracy "
+        "where",
+        "the answer is another word; source yes/no: where the base learned "
+        "(forgetting).",
+    ]
+    if own_images:
+        lines.append(f"* {measures.ELSEWHERE}.")
+        few = measures.too_few(arms)
+        lines += [f"Game success: {few}."] if few else []
     return "\n".join(lines)
 
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup
 
 N_COLORS = 7  # classes arm-0 .. arm-6 in report.css
-WIDTH, HEIGHT = 440, 240
-LEFT, RIGHT, TOP, BOTTOM = 34, 102, 12, 36  # room for the axes and end labels
+WIDTH, HEIGHT = 440, 250
+LEFT, RIGHT, TOP, BOTTOM = 34, 102, 24, 36  # room for the axes and end labels
 LABEL_GAP = 13  # smallest distance between two end labels, in drawing units
 MIN_SPAN = 8.0  # points: a flat curve shall look flat
 
@@ -84,7 +84,7 @@ def _axes(ticks, last, x, y) -> Markup:
         for i in range(0, last + 1, every)
     ]
     parts.append(tick.format((x(0) + x(last)) / 2, HEIGHT - 4, "iteration"))
-    parts.append(Markup('<text x="0" y="{}">%</text>').format(TOP - 3))
+    parts.append(Markup('<text x="0" y="{}">%</text>').format(TOP - 14))
     return Markup("").join(parts)
 
 

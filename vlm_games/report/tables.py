@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 from vlm_games.report import measures, svg
-from vlm_games.report.gallery import GameView
 
 # Signs that games are won without seeing; metrics.json -> (label, decimals).
 GUARDS = {
@@ -14,19 +13,20 @@ GUARDS = {
 }
 
 
-def tiles(arms: Mapping[str, list[dict]]) -> list[dict]:
+def tiles(
+    arms: Mapping[str, list[dict]], taken: Sequence[measures.Measure]
+) -> list[dict]:
     """The headline figures: the last value of main and its change."""
     base, last = (
         measures.base_of(arms),
         measures.last_of(arms.get(measures.MAIN, [])),
     )
-    return [
-        _cell(last or base, base, m.key) | {"measure": m}
-        for m in measures.taken(arms)
-    ]
+    return [_cell(last or base, base, m.key) | {"measure": m} for m in taken]
 
 
-def iterations(arms: Mapping[str, list[dict]]) -> list[dict]:
+def iterations(
+    arms: Mapping[str, list[dict]], taken: Sequence[measures.Measure]
+) -> list[dict]:
     """Every iteration of main, then the last one of every control."""
     base = measures.base_of(arms)
     found: list[tuple[str, dict | None]]
@@ -42,7 +42,7 @@ def iterations(arms: Mapping[str, list[dict]]) -> list[dict]:
             "key": svg.legend_key(rank.index(name)),
             "control": name != measures.MAIN,
             "iteration": measures.figure(row, "iteration"),
-            "cells": [_cell(row, base, m.key) for m in measures.taken(arms)],
+            "cells": [_cell(row, base, m.key) for m in taken],
             "played": measures.figure(row, "games_played"),
             "kept": measures.figure(row, "games_kept"),
             "seconds": measures.figure(row, "seconds"),
@@ -68,11 +68,13 @@ def _way(change: float | None) -> str:
     return "up" if change > 0 else "down"
 
 
-def charts(arms: Mapping[str, list[dict]]) -> list[tuple]:
+def charts(
+    arms: Mapping[str, list[dict]], taken: Sequence[measures.Measure]
+) -> list[tuple]:
     """(measure, drawing); a control's curve starts at the shared base."""
     return [
         (m, svg.line_chart(curves(arms, m), f"{m.label} by iteration"))
-        for m in measures.taken(arms)
+        for m in taken
     ]
 
 
@@ -135,12 +137,6 @@ def guards(main: list[dict]) -> list[dict]:
     ]
     known = any(v is not None for row in rows for v, _ in row["values"])
     return rows if known else []
-
-
-def chance(games: Sequence[GameView]) -> float | None:
-    """Success of a blind guess (percent) if all games have as many images."""
-    sizes = {len(game.images) for game in games}
-    return 100 / sizes.pop() if len(sizes) == 1 else None
 
 
 def kinds(arms: Mapping[str, list[dict]]) -> list[dict]:

@@ -339,7 +339,8 @@ class Viewer:
         raise HTTPException(404, f"The run has no checkpoint {key!r} (yet).")
 
     def _drawn(self, text: str) -> tuple[tuple[int, ...], int]:
-        """(images, target): those of "3,8,19/1", or drawn where it is ""."""
+        """(images, target) of a text such as "3,8,19/2", which makes image 8
+        the target; drawn where it is ""."""
         total, count = len(self.run.images), self.run.config.game.images
         if not text:
             rng = np.random.default_rng(secrets.randbits(64))
@@ -347,11 +348,16 @@ class Viewer:
             return tuple(images.tolist()), int(rng.integers(count))
         numbers, _, place = text.partition("/")
         parts = numbers.split(",")
+        wrong = HTTPException(
+            400,
+            f"No set of images: {text!r}. Give numbers from 0 to {total - 1}, "
+            "and behind a slash which of them is the target, such as 3,8,19/2.",
+        )
         if not all(x.isdecimal() for x in (*parts, place)):
-            raise HTTPException(400, f"No set of images: {text!r}.")
-        images, target = tuple(map(int, parts)), int(place)
-        if max(images) >= total or target >= len(images):
-            raise HTTPException(400, f"No set of images: {text!r}.")
+            raise wrong
+        images, target = tuple(map(int, parts)), int(place) - 1
+        if max(images) >= total or not 0 <= target < len(images):
+            raise wrong
         return images, target
 
 

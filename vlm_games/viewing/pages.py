@@ -13,8 +13,9 @@ from markupsafe import Markup
 from vlm_games import report
 from vlm_games.data.records import OUTCOMES, GameRecord
 from vlm_games.data.workdir import flatten
+from vlm_games.methods.method import MAIN, REPLAY_ONLY
 from vlm_games.methods.views import PLAIN, views
-from vlm_games.report import measures, story, svg, tables
+from vlm_games.report import measures, story, svg, tables, words
 from vlm_games.viewing.person import PersonGame
 from vlm_games.viewing.players import Replayed
 from vlm_games.viewing.query import (
@@ -35,7 +36,7 @@ SUGGESTED = 60  # questions or answers under a field
 def environment() -> jinja2.Environment:
     """Templates that escape all they are given."""
     made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE / "templates"),
+        loader=jinja2.FileSystemLoader([HERE / "templates", REPORT]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -69,14 +70,17 @@ def meter(share: float) -> Markup:
 
 def overview(run: RunFolder) -> dict:
     """Curves, figures, and every iteration with its games."""
-    arms = run.figures()
-    query: type[Query] = GameQuery if run.has_games else CandidateQuery
+    arms, own_images = run.figures(), bool(run.config.images)
     known = {arm: rows for arm, rows in arms.items() if rows}
+    taken = measures.taken(known, own_images)
     return {
         "progress": run.progress(),
-        "story": story.tell(known),
-        "tiles": tables.tiles(known),
-        "charts": tables.charts(known),
+        "story": story.tell(known, own_images),
+        "tiles": tables.tiles(known, taken),
+        "chance": 100 / run.config.game.images,
+        "charts": tables.charts(known, taken),
+        "words": words.explain(known, run.has_games),
+        "guide": words.GUIDE,
         "legend": [(name, svg.legend_key(i)) for i, name in enumerate(known)],
         "rows": [
             {
@@ -85,14 +89,23 @@ def overview(run: RunFolder) -> dict:
                 "played": measures.figure(row, "games_played"),
                 "kept": measures.figure(row, "games_kept"),
                 "seconds": measures.figure(row, "seconds"),
-                "link": query(arm, str(row["iteration"])).link()
-                if run.shards(arm, row["iteration"])
-                else "",
+                **_learned_from(run, arm, row["iteration"]),
             }
             for arm, rows in arms.items()
             for row in rows
         ],
     }
+
+
+def _learned_from(run: RunFolder, arm: str, iteration: int) -> dict:
+    """Where what an arm learned from is, "" if nowhere, and whose it is."""
+    query: type[Query] = GameQuery if run.has_games else CandidateQuery
+    # In the first iteration all arms are the base, and main plays for all.
+    borrows = iteration == 1 and arm != REPLAY_ONLY
+    made_by = MAIN if borrows else arm
+    there = run.shards(made_by, iteration)
+    link = query(made_by, str(iteration)).link() if there else ""
+    return {"link": link, "borrowed": made_by != arm}
 
 
 def games(run: RunFolder, query: GameQuery) -> dict:

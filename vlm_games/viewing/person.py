@@ -141,7 +141,7 @@ class Parlour:
         Raises:
           MoveError: nothing, too much, or words that the model does not know.
         """
-        text = " ".join(text.split())
+        text = self.players.spell(text)
         if not text or len(text) > LONGEST:
             raise MoveError(f"Say something, in at most {LONGEST} characters.")
         unknown = self.players.unknown_words(text)
@@ -149,7 +149,6 @@ class Parlour:
             raise MoveError(
                 "This model does not know "
                 + ", ".join(repr(word) for word in unknown[:5])
-                + ". The list under the field has what it was asked before; "
-                "words and signs stand apart."
+                + ". The list under the field has what was said before."
             )
         return text

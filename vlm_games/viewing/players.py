@@ -3,12 +3,14 @@
 import collections
 import dataclasses
 import functools
+import re
 import threading
 from collections.abc import Sequence
 
 import numpy as np
 
 from vlm_games.data.images import ImageSource
+from vlm_games.data.tokenizer import Tokenizer
 from vlm_games.games import listener
 from vlm_games.games.play import Role, Table
 from vlm_games.games.protocol import Exchange, GameSpec, PlayedGame
@@ -111,14 +113,32 @@ class Players:
     def unknown_words(self, text: str) -> list[str]:
         """Words that the base's tokenizer has no token for, or that mean
         something else to it than their letters."""
-        with self._lock:
-            tokenizer = self._setup.bench.tokenizer
+        tokenizer = self._tokenizer
         special = set(tokenizer.hf.all_special_ids) | {tokenizer.image_id}
         return [
             word
             for word in dict.fromkeys(text.split())
             if special & set(tokenizer.encode(word))
         ]
+
+    def spell(self, text: str) -> str:
+        """`text` as a tokenizer of whole words wants it: a word that it has no
+        token for in lower case, its signs apart. "Is it red?" becomes
+        "is it red ?"."""
+        tokenizer = self._tokenizer
+        unknown = tokenizer.hf.unk_token_id
+
+        def spelled(word: str) -> str:
+            if unknown is None or unknown not in tokenizer.encode(word):
+                return word
+            return " ".join(re.findall(r"\w+|[^\w\s]", word.lower()))
+
+        return " ".join(map(spelled, text.split()))
+
+    @property
+    def _tokenizer(self) -> Tokenizer:
+        with self._lock:
+            return self._setup.bench.tokenizer
 
     def _listen(self, role: Role, games: Sequence[PlayedGame]):
         bench = self._setup.bench
