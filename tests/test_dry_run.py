@@ -277,8 +277,32 @@ def test_a_folder_of_images_is_counted(scenes, tmp_path):
         (tmp_path / f"{i}.png").touch()
     config = scenes.config.copy_and_resolve_references()
     config.images = str(tmp_path)
-    plan = dataclasses.replace(scenes, config=config)
+    plan = make_plan(config, 2, CONFIGS)
     assert plan.image_counts() == (17, 5)
+    text = report(plan, budget.table(plan), Device(2))
+    assert "22 files, 17 to play on and 5 held out, before broken" in text
+
+
+@pytest.mark.parametrize(
+    "there, words",
+    [
+        (None, "photos does not exist"),
+        (0, "holds no readable image"),
+        (1, "holds 1 readable image; games of 4 images need at least 8"),
+    ],
+)
+def test_images_that_the_run_refuses_are_refused(
+    scenes, tmp_path, there, words
+):
+    folder = tmp_path / "photos"
+    if there is not None:
+        folder.mkdir()
+        for i in range(there):
+            (folder / f"{i}.png").touch()
+    config = scenes.config.copy_and_resolve_references()
+    config.images = str(folder)
+    with pytest.raises((ValueError, OSError), match=words):
+        make_plan(config, 2, CONFIGS)
 
 
 def test_a_hub_id_without_a_shape_is_an_error_that_says_what_to_do(scenes):

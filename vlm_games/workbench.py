@@ -14,7 +14,7 @@ from vlm_games import choices, hosts
 from vlm_games.base_model import BaseModel, find_model, load_base
 from vlm_games.data.held_out import split
 from vlm_games.data.images import ImageSource, RenderedSource, Subset
-from vlm_games.data.opening import open_source
+from vlm_games.data.opening import check_enough, open_source
 from vlm_games.data.workdir import Workdir
 from vlm_games.evaluation.measure import HeldOut, hold_out
 from vlm_games.games.play import Table
@@ -241,15 +241,8 @@ def _images(config, size: int):
         play = RenderedSource("target/play", config.play_images, size)
         return play, None, []
     source, skipped = open_source(config, size)
-    n = config.game.images
-    if len(source) < 2 * n:
-        raise ValueError(
-            f"config.images={config.images!r} holds {len(source)} readable "
-            f"images; games of {n} images need at least {2 * n}: {n} to play "
-            "on and as many held out. Give more images, or lower "
-            "config.game.images."
-        )
-    others, held = split(source.groups.units, n)
+    check_enough(config, len(source))
+    others, held = split(source.groups.units, config.game.images)
     subsets = (Subset(source, tuple(x.tolist())) for x in (others, held))
     return *subsets, skipped
 

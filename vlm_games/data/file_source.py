@@ -132,6 +132,19 @@ def open_folder(
     return FileSource(paths, listed.names, size, found, groups, skipped)
 
 
+def count_files(path: str | os.PathLike) -> int:
+    """Files that `open_folder` would try; none of them is opened.
+
+    Raises:
+      FileNotFoundError, NotADirectoryError: there is no such folder.
+      ValueError: it holds no file to try.
+    """
+    listed = list_files(path)
+    if not listed.names:
+        raise ValueError(_nothing_readable(path, listed, listed.skipped))
+    return len(listed.names)
+
+
 def join(root: str, name: str) -> str:
     """Path of a file in a folder, local or remote."""
     return f"{root.rstrip('/')}/{name}"

@@ -69,6 +69,7 @@ def report(plan: Plan, rows: Table, device: Device) -> str:
         [
             f"{base}, {config.dtype}, devices: {plan.devices}{share}",
             "",
+            *images(plan),
             *made(plan),
             "",
             *memory_lines(rows),
@@ -79,6 +80,20 @@ def report(plan: Plan, rows: Table, device: Device) -> str:
             verdict(rows, device.memory_gib),
         ]
     )
+
+
+def images(plan: Plan) -> list[str]:
+    """What is known of the images of `config.images`, if it names any."""
+    named = plan.config.images
+    if not named:
+        return []
+    if plan.files is None:
+        return [f"{named}: not opened; the figures below are as if rendered."]
+    play, held = plan.image_counts()
+    return [
+        f"{named}: {plan.files:,} files, {play:,} to play on and {held:,} held "
+        "out, before broken ones are passed over."
+    ]
 
 
 def made(plan: Plan) -> list[str]:

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from vlm_games import choices
 from vlm_games.base_model import with_image_size
+from vlm_games.data.opening import check_enough, count_images
 from vlm_games.data.tokenizer import load_tokenizer
 from vlm_games.games.chat_prompts import chat_prompts
 from vlm_games.games.instructions import Instructions, chat_instructions
@@ -69,6 +70,7 @@ class Plan:
       prompts: of both roles. instructions: of the model.
       shapes: of all params by path, in the dtype that they will have.
       words: (text without images) -> tokens.
+      files: of `config.images`, broken ones too; None where not counted.
     """
 
     config: ConfigDict
@@ -78,6 +80,7 @@ class Plan:
     instructions: Instructions
     shapes: Mapping[str, jax.ShapeDtypeStruct]
     words: Callable[[str], int]
+    files: int | None = None
 
     @property
     def settings(self) -> GameSettings:
@@ -154,12 +157,11 @@ class Plan:
     def image_counts(self) -> tuple[int, int]:
         """Images to play on and held out; see `workbench.build`.
 
-        Of anything but a folder as many are assumed as of the rendered world.
+        What was not counted is taken for as many as of the rendered world.
         """
-        folder = pathlib.Path(self.config.images)
-        if not self.config.images or not folder.is_dir():
+        if self.files is None:
             return self.config.play_images, self.config.eval.target_images
-        total = sum(path.is_file() for path in folder.rglob("*"))
+        total = self.files
         held = -(-total // max(min(5, total // self.images), 1))
         return total - held, held
 
@@ -172,10 +174,14 @@ def make_plan(config, devices: int, folder) -> Plan:
 
     Raises:
       ValueError: `config.base` is no directory and `config.shape` is empty, or
-        a field does not suit the model or the devices.
-      FileNotFoundError: the file that `config.shape` names is missing.
+        a field does not suit the model or the devices, or images are too few.
+      FileNotFoundError: the file that `config.shape` or `config.images` names
+        is missing.
     """
     choices.check(config)
+    files = count_images(config)
+    if files is not None:
+        check_enough(config, files)
     mesh_shape(devices, config.mesh.fsdp, config.mesh.tensor)
     together = config.mesh.play or config.mesh.tensor
     check_together(devices, together)
@@ -211,7 +217,9 @@ def make_plan(config, devices: int, folder) -> Plan:
         path: jax.ShapeDtypeStruct(x.shape, model.compute_dtype)
         for path, x in weights.abstract_params(model).items()
     }
-    return Plan(config, devices, model, prompts, instructions, shapes, words)
+    return Plan(
+        config, devices, model, prompts, instructions, shapes, words, files
+    )
 
 
 def guess_words(text: str) -> int:
