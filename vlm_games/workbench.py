@@ -110,15 +110,26 @@ def config_of(workdir: Workdir) -> ml_collections.ConfigDict:
 
 
 def find_iteration(workdir, arm: str, iteration: int | None) -> pathlib.Path:
-    """Folder of a finished iteration.
+    """Folder of a finished iteration, the last one if None.
 
     Raises:
-      FileNotFoundError: the run has none such.
+      FileNotFoundError: the run has none such, or its checkpoint is lost.
     """
-    found = sorted(pathlib.Path(workdir).glob(f"arms/{arm}/iter_*/checkpoint"))
-    done = [path.parent for path in found if checkpoint.exists(path)]
-    if iteration is not None:
-        done = [path for path in done if path.name == f"iter_{iteration:03d}"]
+    name = "iter_*" if iteration is None else f"iter_{iteration:03d}"
+    found = sorted(pathlib.Path(workdir).glob(f"arms/{arm}/{name}"))
+    there = [path for path in found if path.name != "iter_000"]  # the base
+    done = [p for p in there if checkpoint.exists(p / "checkpoint")]
+    lost = [
+        path
+        for path in there
+        if path not in done and (path / "metrics.json").exists()
+    ]
+    if lost and max(done + lost) == lost[-1]:
+        raise FileNotFoundError(
+            f"Iteration {_number(lost[-1])} of arm {arm!r} is there, but its "
+            f"checkpoint is damaged or missing: {lost[-1] / 'checkpoint'}. "
+            "The run's command makes it again; or take another --iteration."
+        )
     if not done:
         number = "" if iteration is None else f" {iteration}"
         raise FileNotFoundError(
@@ -129,13 +140,18 @@ def find_iteration(workdir, arm: str, iteration: int | None) -> pathlib.Path:
     return done[-1]
 
 
+def _number(folder: pathlib.Path) -> int:
+    """Of an iteration, from its folder."""
+    return int(folder.name.removeprefix("iter_"))
+
+
 def _finished(workdir) -> str:
     """The arms that have finished iterations, in words."""
     found: dict[str, list[str]] = {}
     for path in sorted(pathlib.Path(workdir).glob("arms/*/iter_*/checkpoint")):
         if checkpoint.exists(path):
-            number = path.parent.name.removeprefix("iter_")
-            found.setdefault(path.parents[1].name, []).append(str(int(number)))
+            number = str(_number(path.parent))
+            found.setdefault(path.parents[1].name, []).append(number)
     said = [f"{arm} has {', '.join(done)}" for arm, done in found.items()]
     return f"{'; '.join(said) or 'there is none'}."
 
