@@ -44,10 +44,17 @@ def define_dry_run() -> flags.FlagHolder:
 def define_device() -> tuple[flags.FlagHolder, flags.FlagHolder]:
     """The flags --memory_gib and --tflops of a command with --dry_run."""
     memory = flags.DEFINE_float(
-        "memory_gib", 80.0, "Of a --dry_run: memory of a device, GiB."
+        "memory_gib",
+        None,
+        "Of a --dry_run: memory of a device, GiB; if not given, this "
+        "machine's where it has no accelerator, otherwise 80.",
     )
     speed = flags.DEFINE_float(
-        "tflops", 100.0, "Of a --dry_run: what a device keeps up, TFLOP/s."
+        "tflops",
+        None,
+        "Of a --dry_run: what a device keeps up, TFLOP/s; if not given, a "
+        "rough figure of this machine where it has no accelerator, "
+        "otherwise 100.",
     )
     return memory, speed
 

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -34,6 +36,9 @@ from vlm_games.models.shipped import find_shipped
 
 # Characters of a token of English, rather too few.
 CHARACTERS = 3
+# What a core of a CPU keeps up, roughly: two take eight minutes for the default
+# run, which is counted as 43 TFLOP.
+CORE_TFLOPS = 0.045
 # Stands for any chat template: what it writes is short beside the prompts.
 CHAT = Chat(
     start="<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
@@ -53,11 +58,37 @@ class Device:
     Attributes:
       count: devices that share the work. memory_gib: of each.
       tflops: that each keeps up, in 10^12 operations a second.
+      own_memory, own_speed: whether these are of this machine, not given.
     """
 
     count: int
     memory_gib: float = 80.0
     tflops: float = 100.0
+    own_memory: bool = False
+    own_speed: bool = False
+
+
+def find_device(
+    count: int | None, memory_gib: float | None, tflops: float | None
+) -> Device:
+    """What is given, or what is known of this machine if it has only a CPU.
+
+    Args:
+      count: devices; those that are there if None, which are looked at.
+    """
+    given = {"memory_gib": memory_gib, "tflops": tflops}
+    fields: dict[str, Any] = {k: x for k, x in given.items() if x is not None}
+    if count is None:
+        count = jax.device_count()
+        if jax.default_backend() == "cpu":
+            memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+            speed = (os.cpu_count() or 1) * CORE_TFLOPS
+            if memory_gib is None:
+                fields |= {"memory_gib": memory / 2**30 / count}
+                fields |= {"own_memory": True}
+            if tflops is None:
+                fields |= {"tflops": speed / count, "own_speed": True}
+    return Device(count, **fields)
 
 
 @dataclasses.dataclass(frozen=True)
