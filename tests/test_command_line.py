@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from vlm_games import choices, command_line, config_fields
+from vlm_games.__main__ import commands
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
@@ -146,6 +147,23 @@ def test_every_range_is_of_a_field_that_there_is():
             found = there
             for part in name.split("."):
                 found = found[part]
+
+
+def test_every_command_is_listed_and_stands_in_the_documents():
+    listed = commands()
+    table = (ROOT / "docs" / "command-line.md").read_text()
+    assert {"vlm_games.main", "vlm_games.pretraining.train"} <= set(listed)
+    for name, about in listed.items():
+        assert about.endswith(".") and f"| `python -m {name}` |" in table
+
+
+def test_a_word_of_a_flag_is_told_with_the_nearest():
+    told = command_line.explain(
+        "flag --format=parkett: value should be one of <parquet|dpo>", None
+    )
+    assert told == (
+        "--format=parkett: did you mean 'parquet'? Known are parquet, dpo."
+    )
 
 
 def ask(*command: str) -> subprocess.CompletedProcess:

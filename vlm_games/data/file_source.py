@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-from absl import logging
 
 from vlm_games.data import decode
 from vlm_games.data.images import Groups, number
@@ -47,14 +46,6 @@ class FileSource:
         self._images, self._size = found.images, size
         self.names = tuple(names[i] for i in readable)
         self.groups, self.skipped = groups, tuple(skipped)
-        if skipped:
-            logging.warning(
-                "%d images, %d entries skipped, the first being %s: %s",
-                len(self.names),
-                len(skipped),
-                skipped[0].path,
-                skipped[0].reason,
-            )
 
     def __len__(self) -> int:
         return len(self.names)

@@ -190,12 +190,15 @@ def lengths(plan: Plan) -> list[str]:
                 told += f"holds the longest example, {needed} tokens."
             else:
                 short = True
-                told += f"{needed} if all words come to their limits."
+                told += (
+                    f"an example has up to {needed} tokens, if all words come "
+                    "to their limits."
+                )
             found.append(told)
     if short:
         found.append(
-            "  An example that is longer than its row stops the run, which names "
-            "the field to\n  raise (with a new --workdir). Nothing is cut."
+            "  An example that is longer than its row stops the run, which "
+            "names the field to\n  raise (with a new --workdir)."
         )
     return found
 
