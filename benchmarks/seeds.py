@@ -14,13 +14,12 @@ import json
 import pathlib
 import sys
 
-import jax
 from absl import flags
 
 from vlm_games import command_line
 from vlm_games.data.workdir import Workdir
 from vlm_games.planning.dry_run import dry_runs
-from vlm_games.planning.plan import Device
+from vlm_games.planning.plan import find_device
 from vlm_games.report.intervals import interval
 from vlm_games.side_by_side import RunFailedError, run_all, run_flags
 
@@ -114,7 +113,7 @@ def markdown(result: dict) -> str:
 
 def tell(path: str) -> int:
     """Prints the dry run of one seed; status 1 if it does not fit."""
-    device = Device(jax.device_count(), _MEMORY.value, _SPEED.value)
+    device = find_device(None, _MEMORY.value, _SPEED.value)
     found = command_line.load_config(path, _SET.value)
     title = f"{_CONFIG.value}, {_SEEDS.value} times (seeds)"
     text, fits = dry_runs({title: found}, device, pathlib.Path(path).parent)

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from vlm_games import choices, command_line, config_fields
+from vlm_games.__main__ import commands
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
@@ -115,7 +116,54 @@ def test_a_field_that_a_config_file_lacks_is_named():
     ],
 )
 def test_every_config_of_ours_has_the_default_fields(path):
-    choices.check_fields(command_line.load_config(path))
+    config = command_line.load_config(path)
+    choices.check_fields(config)
+    choices.check_numbers(config)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("train.steps", -3, "config.train.steps=-3: .* 1 or more"),
+        ("train.learning_rate", -1.0, "learning_rate=-1.0: .* above 0"),
+        ("train.rows.guesser", -1, "config.train.rows.guesser=-1"),
+        ("game.games", 0, "config.game.games=0: expected a number 1 or more"),
+        ("game.images", 1, "config.game.images=1: .* 2 or more"),
+        ("game.asks_all", 1.5, "config.game.asks_all=1.5: .* from 0 to 1"),
+        ("play.guesser_temperature", float("nan"), "temperature=nan"),
+        ("stic.prefer.steps", 0, "config.stic.prefer.steps=0"),
+    ],
+)
+def test_a_number_without_sense_is_refused_with_its_field(path, value, words):
+    with pytest.raises(ValueError, match=words):
+        choices.check(change(path, value))
+
+
+def test_every_range_is_of_a_field_that_there_is():
+    config = command_line.load_config("scenes")
+    tables = ((choices.RANGES, config), (choices.TRAIN_RANGES, config.train))
+    for table, there in tables:
+        for name in [x for names in table.values() for x in names]:
+            found = there
+            for part in name.split("."):
+                found = found[part]
+
+
+def test_every_command_is_listed_and_stands_in_the_documents():
+    listed = commands()
+    table = (ROOT / "docs" / "command-line.md").read_text()
+    assert {"vlm_games.main", "vlm_games.pretraining.train"} <= set(listed)
+    for name, about in listed.items():
+        assert about.endswith(".") and f"| `python -m {name}` |" in table
+
+
+def test_a_word_of_a_flag_is_told_with_the_nearest():
+    told = command_line.explain(
+        "flag --format=parkett: value should be one of <parquet|dpo>", None
+    )
+    assert told == (
+        "--format=parkett: did you mean 'parquet'? Known are parquet, dpo."
+    )
 
 
 def ask(*command: str) -> subprocess.CompletedProcess:

@@ -22,8 +22,8 @@ from vlm_games.models import vlm
 from vlm_games.models.cache import init_cache
 from vlm_games.models.mesh import make_mesh, place
 from vlm_games.planning import budget, memory
-from vlm_games.planning.dry_run import dry_run, report
-from vlm_games.planning.plan import Device, make_plan
+from vlm_games.planning.dry_run import dry_run, duration, report
+from vlm_games.planning.plan import Device, find_device, make_plan
 from vlm_games.sampling.engine import Engine
 from vlm_games.sampling.session import init_session
 from vlm_games.training import lora, step
@@ -76,7 +76,7 @@ def test_public_configs_fit_their_hardware(family):
         config = file["get_config"](hardware)
         plan = dataclasses.replace(plan, config=config, devices=devices)
         text = report(plan, budget.table(plan), Device(devices, gib))
-        assert "\nFITS" in text and "TOO FEW" not in text, text
+        assert "\nFITS" in text and "to their limits" not in text, text
 
 
 def test_hardware_that_is_too_small_is_an_error_that_names_others():
@@ -277,8 +277,49 @@ def test_a_folder_of_images_is_counted(scenes, tmp_path):
         (tmp_path / f"{i}.png").touch()
     config = scenes.config.copy_and_resolve_references()
     config.images = str(tmp_path)
-    plan = dataclasses.replace(scenes, config=config)
+    plan = make_plan(config, 2, CONFIGS)
     assert plan.image_counts() == (17, 5)
+    text = report(plan, budget.table(plan), Device(2))
+    assert "22 files, 17 to play on and 5 held out, before broken" in text
+
+
+@pytest.mark.parametrize(
+    "there, words",
+    [
+        (None, "photos does not exist"),
+        (0, "holds no readable image"),
+        (1, "holds 1 readable image; games of 4 images need at least 8"),
+    ],
+)
+def test_images_that_the_run_refuses_are_refused(
+    scenes, tmp_path, there, words
+):
+    folder = tmp_path / "photos"
+    if there is not None:
+        folder.mkdir()
+        for i in range(there):
+            (folder / f"{i}.png").touch()
+    config = scenes.config.copy_and_resolve_references()
+    config.images = str(folder)
+    with pytest.raises((ValueError, OSError), match=words):
+        make_plan(config, 2, CONFIGS)
+
+
+def test_a_machine_without_accelerator_is_told_as_it_is(scenes):
+    here = find_device(None, None, None)
+    text = report(scenes, budget.table(scenes), here)
+    assert "of this machine's memory" in text and "or give --tflops" in text
+    given = find_device(None, 16.0, 5.0)
+    text = report(scenes, budget.table(scenes), given)
+    assert "--memory_gib=16." in text and "at 5 TFLOP/s a device" in text
+    assert find_device(3, None, None) == Device(3, 80.0, 100.0)
+
+
+def test_times_are_told_in_units_that_suit_them():
+    found = [duration(x) for x in (0.4, 30, 500, 9000, 9e5)]
+    assert found == [
+        *("a second or two", "30 seconds", "8 minutes", "2 hours", "10 days"),
+    ]
 
 
 def test_a_hub_id_without_a_shape_is_an_error_that_says_what_to_do(scenes):

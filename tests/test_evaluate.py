@@ -84,6 +84,22 @@ def test_a_dry_run_tells_what_would_be_asked_and_what_is_missing(tmp_path):
     assert not (tmp_path / "new.jsonl").exists()
 
 
+def test_what_is_not_there_is_told_before_a_model_is_loaded(tmp_path):
+    """The base is no model either: asked for, it would be the first error."""
+    files = vqav2(tmp_path, RIGHT)
+    new = Files(str(tmp_path / "new.jsonl"), *flags_of(files))
+    given = ("--benchmark=vqav2", "--base=nowhere", *flags(new))
+    said = evaluate(*given, f"--images={tmp_path / 'nodir'}", code=1)
+    assert "images are not in" in said and "nodir" in said
+    assert not (tmp_path / "new.jsonl").exists()
+    said = evaluate("--benchmark=vqaV3", *flags(new), code=1)
+    assert "--benchmark=vqaV3: did you mean 'vqav2'?" in said
+    assert "give --benchmark: " in evaluate(*flags(new), code=1)
+    gone = Files(files.predictions, "gone.json", files.questions)
+    said = evaluate("--benchmark=vqav2", *flags(gone), code=1)
+    assert "--annotations=gone.json: there is no such file." in said
+
+
 # Errors -------------------------------------------------------------------
 
 

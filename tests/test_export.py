@@ -110,3 +110,17 @@ def test_the_last_finished_iteration_is_taken(base_dir, tmp_path):
     assert workbench.find_iteration(tmp_path, "main", 1).name == "iter_001"
     with pytest.raises(FileNotFoundError, match="no finished iteration 7"):
         workbench.find_iteration(tmp_path, "main", 7)
+
+
+def test_a_finished_iteration_without_its_checkpoint_is_told(
+    base_dir, tmp_path
+):
+    _, params = load_model(base_dir)
+    for number in (1, 2):
+        finish_iteration(tmp_path, params, number)
+        (tmp_path / f"arms/main/iter_{number:03d}/metrics.json").touch()
+    shutil.rmtree(tmp_path / "arms/main/iter_002/checkpoint")
+    for iteration in (None, 2):
+        with pytest.raises(FileNotFoundError, match="Iteration 2 .* damaged"):
+            workbench.find_iteration(tmp_path, "main", iteration)
+    assert workbench.find_iteration(tmp_path, "main", 1).name == "iter_001"

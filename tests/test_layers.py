@@ -12,6 +12,7 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "vlm_games"
 # lies in its own package.
 FLOORS = (
     (
+        "__main__",
         "main",
         "export",
         "export_games",

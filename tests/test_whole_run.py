@@ -52,6 +52,20 @@ def test_a_run_that_fails_lets_go_of_its_folder(bench, tmp_path):
     assert carry_out(bench.config, tmp_path).arms["main"]
 
 
+def test_fields_that_differ_are_told_in_order_of_what_they_say(tmp_path):
+    fields = {name: 0 for name in ("a", "b", "c", "d", "method")}
+    first = Workdir(tmp_path)
+    first.claim(fields | {"digests": {"base": "0123456789" * 6}})
+    first.release()
+    with pytest.raises(WorkdirError) as caught:
+        Workdir(tmp_path).claim({"method": 1, "digests": {"base": "f" * 64}})
+    told = str(caught.value)
+    assert "config (method: 0 there, 1 now, a: 0 there" in told
+    assert "and 1 more" in told and "digests" not in told
+    with pytest.raises(WorkdirError, match="base: 01234567... there, ffff"):
+        Workdir(tmp_path).claim(fields | {"digests": {"base": "f" * 64}})
+
+
 def test_a_folder_is_claimed_by_one_at_a_time(tmp_path):
     first, second = Workdir(tmp_path), Workdir(tmp_path)
     first.claim({"seed": 0})

@@ -1,4 +1,4 @@
-"""Config fields that take one of several words, checked before the work."""
+"""Config fields and what they may hold, checked before the work."""
 
 import dataclasses
 import difflib
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from ml_collections import ConfigDict
 
 from vlm_games import command_line, config_fields
-from vlm_games.config_fields import overlay
+from vlm_games.config_fields import Range, overlay
 from vlm_games.games.filters import FILTERS
 from vlm_games.games.image_sets import KINDS
 from vlm_games.games.instructions import Instructions
@@ -34,6 +34,77 @@ CHOICES = {
     "triangle.similarity": tuple(SIMILARITIES),
     "triangle.types": TYPES,
     "eval.split": ("test", "validation"),
+}
+# Numbers that make no sense are refused; a name without a number stands for all
+# that is in it. What a method asks besides stands with the method.
+RANGES = {
+    Range(2): ("game.images",),
+    Range(1): (
+        "encode_images",
+        "score_rows",
+        "play.turns",
+        "play.guesser_tokens",
+        "play.answer_tokens",
+        "play.slots",
+        "game.games",
+        "game.shard",
+        "stic.images",
+        "stic.shard",
+        "stic.rows",
+        "stic.tokens",
+        "triangle.images",
+        "triangle.shard",
+        "triangle.rows",
+        "text.records",
+        "text.shard",
+        "text.rows",
+        "text.tokens",
+        "eval.target_images",
+        "eval.source_images",
+        "eval.games",
+        "eval.rows",
+    ),
+    Range(0): (
+        "seed",
+        "iterations",
+        "image_size",
+        "image_workers",
+        "generated_tokens",
+        "play.guesser_temperature",
+        "play.describer_temperature",
+        "game.pool",
+        "game.judges",
+        "game.judge_view",
+        "game.describer_view",
+        "game.repeats",
+        "game.reshuffles",
+        "stic.temperature",
+        "stic.invent_temperature",
+        "stic.infused",
+        "triangle.temperature",
+        "triangle.seeds",
+        "text.temperature",
+        "eval.guard_games",
+    ),
+    Range(0, 1): (
+        "game.asks_all",
+        "game.consistent",
+        "game.corrupted",
+        "stic.invented",
+    ),
+}
+# The same of config.train, and of what stages have instead of it.
+TRAIN_RANGES = {
+    Range(0, above=True): ("learning_rate",),
+    Range(1): ("steps", "save_every", "lengths"),
+    Range(0): (
+        "warmup",
+        "weight_decay",
+        "augment",
+        "replay_images",
+        "rows",
+        "lora.rank",
+    ),
 }
 
 
@@ -65,13 +136,26 @@ def check_fields(config: ConfigDict) -> None:
     config_fields.check(found, like)
 
 
+def check_numbers(config: ConfigDict) -> None:
+    """Raises ValueError for a number that makes no sense; names its field."""
+    fields = config.to_dict()
+    config_fields.check_ranges(fields, RANGES)
+    config_fields.check_ranges(fields["train"], TRAIN_RANGES, "config.train")
+    for method, stage in STAGES:
+        config_fields.check_ranges(
+            fields[method][stage], TRAIN_RANGES, f"config.{method}.{stage}"
+        )
+
+
 def check(config: ConfigDict) -> None:
-    """Raises ValueError for a field, or a word in a field, that is unknown.
+    """Raises ValueError for a field, or a word in a field, that is unknown, or
+    a number that makes no sense.
 
     The message names the field, what was found, what is known and the nearest
     of it.
     """
     check_fields(config)
+    check_numbers(config)
     for field, known in CHOICES.items():
         found = config
         for part in field.split("."):
@@ -126,12 +210,6 @@ def _check_asked_again(config: ConfigDict) -> None:
 
 def _check_combinations(config) -> None:
     """Of games with parts of other methods."""
-    for field in ("consistent", "corrupted"):
-        share = config.game[field]
-        if not 0 <= share <= 1:
-            raise ValueError(
-                f"config.game.{field}={share}: a share is from 0 to 1."
-            )
     if INCONSISTENT in config.controls and not config.game.consistent:
         raise ValueError(
             f"config.controls has {INCONSISTENT!r}, which takes the answers "

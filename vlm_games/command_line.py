@@ -7,11 +7,13 @@ bare name, such as `scenes` or `compare:stic`; these come with the wheel too.
 import contextlib
 import difflib
 import errno
+import os
 import pathlib
 import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from logging import Formatter, LogRecord
 from typing import NoReturn
 
 from absl import app, flags, logging
@@ -44,10 +46,17 @@ def define_dry_run() -> flags.FlagHolder:
 def define_device() -> tuple[flags.FlagHolder, flags.FlagHolder]:
     """The flags --memory_gib and --tflops of a command with --dry_run."""
     memory = flags.DEFINE_float(
-        "memory_gib", 80.0, "Of a --dry_run: memory of a device, GiB."
+        "memory_gib",
+        None,
+        "Of a --dry_run: memory of a device, GiB; if not given, this "
+        "machine's where it has no accelerator, otherwise 80.",
     )
     speed = flags.DEFINE_float(
-        "tflops", 100.0, "Of a --dry_run: what a device keeps up, TFLOP/s."
+        "tflops",
+        None,
+        "Of a --dry_run: what a device keeps up, TFLOP/s; if not given, a "
+        "rough figure of this machine where it has no accelerator, "
+        "otherwise 100.",
     )
     return memory, speed
 
@@ -71,7 +80,9 @@ def run(
             _stop(f"flags begin with --, and {argv[1]!r} does not.")
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)
-        with errors_for_user(errors):
+        if logging.get_verbosity() < logging.INFO:  # nobody looks for times
+            logging.get_absl_handler().setFormatter(_Plain())
+        with errors_for_user(errors), _pipe_may_end():
             sys.exit(main())
 
     for name in required:
@@ -81,6 +92,27 @@ def run(
             message=f"give --{name}: {flags.FLAGS[name].help}",
         )
     app.run(start, flags_parser=_parse)
+
+
+class _Plain(Formatter):
+    """A line of the log without time, thread and place."""
+
+    def format(self, record: LogRecord) -> str:
+        return f"vlm_games: {record.levelname.lower()}: {record.getMessage()}"
+
+
+@contextlib.contextmanager
+def _pipe_may_end() -> Iterator[None]:
+    """Within, whoever reads what is printed may stop, as `head` does."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would write the rest once more as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)  # as shells say it of a process that SIGPIPE ended
 
 
 @contextlib.contextmanager
@@ -250,6 +282,12 @@ def unknown_field(path: str, part: str, known: Sequence[str]) -> str:
 def explain(message: str, config: ConfigDict | None) -> str:
     """A message of absl on flags, with what a field of the config takes."""
     message = re.sub(r"^flag --\w+=None: ", "", message)
+    if enum := re.match(r"flag --(\w+)=(.*): .* one of <(.*)>", message):
+        name, word, known = enum[1], enum[2], enum[3].split("|")
+        return (
+            f"--{name}={word}: {nearest(word, known)} Known are "
+            f"{', '.join(known)}."
+        )
     found = re.search(r"flag --(?:no)?config\.([\w.]+)=(.*?): ", message)
     if found is None or config is None:
         return message

@@ -11,14 +11,13 @@ cores. W/comparison.json has all rows, .md the table, .html the curves. With
 import pathlib
 import sys
 
-import jax
 from absl import flags
 from ml_collections import config_flags
 
 from vlm_games import command_line
 from vlm_games.data.workdir import Workdir, WorkdirError
 from vlm_games.planning.dry_run import dry_runs
-from vlm_games.planning.plan import Device
+from vlm_games.planning.plan import find_device
 from vlm_games.report import comparison
 from vlm_games.side_by_side import RunFailedError, run_all, run_flags
 
@@ -80,7 +79,7 @@ def compare(config, path: str, root: pathlib.Path) -> str:
 
 def tell(config, path: str) -> int:
     """Prints the dry run of every entry; status 1 if one does not fit."""
-    device = Device(jax.device_count(), _MEMORY.value, _SPEED.value)
+    device = find_device(None, _MEMORY.value, _SPEED.value)
     runs = {
         f"{entry}, {config.seeds} times (seeds)": command_line.load_config(
             f"{path}:{entry}", _SET.value

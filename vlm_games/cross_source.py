@@ -13,7 +13,6 @@ import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
-import jax
 from absl import flags
 from ml_collections import config_flags
 
@@ -22,7 +21,7 @@ from vlm_games.cross_measure import folder_of, measure_all
 from vlm_games.data import atomic
 from vlm_games.data.workdir import Workdir, WorkdirError
 from vlm_games.planning.dry_run import dry_runs
-from vlm_games.planning.plan import Device
+from vlm_games.planning.plan import find_device
 from vlm_games.report import cross_table
 from vlm_games.side_by_side import RunFailedError, run_all, run_flags
 
@@ -99,7 +98,7 @@ def configs_of(fields: Mapping[str, Sequence[str]], named: str) -> dict:
 
 def tell(fields: Mapping[str, Sequence[str]], named: str, seeds: int) -> int:
     """Prints the dry run of every source; status 1 if one does not fit."""
-    device = Device(jax.device_count(), _MEMORY.value, _SPEED.value)
+    device = find_device(None, _MEMORY.value, _SPEED.value)
     configs = configs_of(fields, named)
     runs = {f"{name}, {seeds} times (seeds)": c for name, c in configs.items()}
     text, fit = dry_runs(runs, device, pathlib.Path(named).parent)

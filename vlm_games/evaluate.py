@@ -31,17 +31,21 @@ from vlm_games.evaluation.benchmarks.benchmark import (
     require,
 )
 from vlm_games.evaluation.benchmarks.registry import BENCHMARKS
-from vlm_games.evaluation.benchmarks.runner import forecast, run
+from vlm_games.evaluation.benchmarks.runner import (
+    check_claim,
+    forecast,
+    run,
+    tell_missing,
+)
 
 _BENCHMARK = flags.DEFINE_enum(
-    "benchmark", None, list(BENCHMARKS), "What to score on.", required=True
+    "benchmark", None, list(BENCHMARKS), "What to score on."
 )
 _PREDICTIONS = flags.DEFINE_string(
     "predictions",
     None,
     "What was answered; with --base the file that answers are written to. Of "
     "mm_vet and llava_bench, without --base: the judge's grades.",
-    required=True,
 )
 _ANNOTATIONS = flags.DEFINE_string("annotations", None, "The owners' file.")
 _QUESTIONS = flags.DEFINE_string(
@@ -99,6 +103,17 @@ def ask(benchmark: Benchmark, files: Files, base: str) -> None:
 
     questions = benchmark.questions(files)
     tokens = _TOKENS.value or benchmark.tokens
+    asked_with = {
+        "benchmark": _BENCHMARK.value,
+        "tokens": tokens,
+        "instruction": _INSTRUCTION.value,
+        "dtype": _DTYPE.value,
+        "seed": files.seed,
+    }
+    # Before the model is loaded, which may take minutes.
+    check_claim(_PREDICTIONS.value, asked_with)
+    if said := tell_missing(questions, _IMAGES.value):
+        raise FileNotFoundError(said)
     respondent = load_respondent(base, _DTYPE.value, _BATCH.value)
     with tqdm(total=len(questions), desc="answers", file=sys.stderr) as bar:
         records = run(
@@ -109,14 +124,7 @@ def ask(benchmark: Benchmark, files: Files, base: str) -> None:
             ),
             _PREDICTIONS.value,
             _BATCH.value,
-            {
-                "benchmark": _BENCHMARK.value,
-                "model": respondent.digest,
-                "tokens": tokens,
-                "instruction": _INSTRUCTION.value,
-                "dtype": _DTYPE.value,
-                "seed": files.seed,
-            },
+            asked_with | {"model": respondent.digest},
             lambda done, of: bar.update(done - bar.n),
         )
     if _SUBMISSION.value:
@@ -167,7 +175,18 @@ def tell() -> int:
 
 
 def _files() -> Files:
-    """The files that the flags name."""
+    """The files that the flags name.
+
+    Raises:
+      FileNotFoundError: one that is to be read is not there.
+    """
+    read = [_ANNOTATIONS, _QUESTIONS, _AGAINST]
+    read += [_PREDICTIONS] if _BASE.value is None else []
+    for flag in read:
+        if flag.value and not pathlib.Path(flag.value).exists():
+            raise FileNotFoundError(
+                f"--{flag.name}={flag.value}: there is no such file."
+            )
     return Files(
         _PREDICTIONS.value, _ANNOTATIONS.value, _QUESTIONS.value, _SEED.value
     )
@@ -198,4 +217,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, ["benchmark", "predictions"])

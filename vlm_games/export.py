@@ -16,7 +16,7 @@ from absl import flags
 
 from vlm_games import command_line
 from vlm_games.base_model import is_public
-from vlm_games.data.workdir import Workdir
+from vlm_games.data.workdir import Workdir, WorkdirError
 from vlm_games.hub import peft
 from vlm_games.hub.pretrained import find_folder, load_pretrained
 from vlm_games.models.checkpoint import WEIGHTS, load_model, save_model
@@ -118,8 +118,9 @@ def main() -> None:
         print(describe(folder, config, output, _ADAPTERS.value))
         return
     export(folder, config, output, _ADAPTERS.value)
-    print(f"{folder} as {output}")
+    what = "adapters" if _ADAPTERS.value else "model"
+    print(f"wrote {output}: the {what} of {folder}")
 
 
 if __name__ == "__main__":
-    command_line.run(main, ["workdir", "output"])
+    command_line.run(main, ["workdir", "output"], (WorkdirError,))

@@ -11,7 +11,7 @@ exported by vlm_games.export.
 from absl import flags
 
 from vlm_games import command_line
-from vlm_games.data.workdir import Workdir
+from vlm_games.data.workdir import Workdir, WorkdirError
 from vlm_games.exporting.formats import FORMATS, write
 from vlm_games.exporting.gather import gather
 from vlm_games.workbench import build, config_of, find_iteration
@@ -39,9 +39,9 @@ def main() -> None:
     pictures = found.provenance["pictures"]
     if not _DRY_RUN.value:
         write(found, name, output)
-    would = "would be written to" if _DRY_RUN.value else "as"
-    print(f"{folder}: {counts} on {pictures} images {would} {output}")
+    verb = "would write" if _DRY_RUN.value else "wrote"
+    print(f"{verb} {output}: {counts} on {pictures} images, of {folder}")
 
 
 if __name__ == "__main__":
-    command_line.run(main, ["workdir", "output"])
+    command_line.run(main, ["workdir", "output"], (WorkdirError,))

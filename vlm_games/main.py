@@ -20,7 +20,7 @@ from vlm_games import command_line, host_watch, hosts
 from vlm_games.data.workdir import WorkdirError, last_kept
 from vlm_games.fine_tune import DivergedError
 from vlm_games.planning.dry_run import dry_run
-from vlm_games.planning.plan import Device
+from vlm_games.planning.plan import find_device
 from vlm_games.preemption import Notice
 from vlm_games.progress import Bars
 from vlm_games.whole_run import carry_out
@@ -110,9 +110,7 @@ def tell(config) -> int:
     """Prints a dry run; exit status 1 if it does not fit."""
     if _DEVICES.value:  # none that is there is touched
         jax.config.update("jax_platforms", "cpu")
-    device = Device(
-        _DEVICES.value or jax.device_count(), _MEMORY.value, _SPEED.value
-    )
+    device = find_device(_DEVICES.value, _MEMORY.value, _SPEED.value)
     path = config_flags.get_config_filename(flags.FLAGS["config"])
     text, fits = dry_run(config, device, pathlib.Path(path).parent)
     print(text)

@@ -18,9 +18,7 @@ from vlm_games import command_line
 from vlm_games.robot.episodes import Settings, list_episodes
 from vlm_games.robot.recording import record, summary, tell
 
-_OUTPUT = flags.DEFINE_string(
-    "output", None, "Folder to record to.", required=True
-)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder to record to.")
 _EPISODES = flags.DEFINE_integer(
     "episodes",
     Settings.episodes,
@@ -60,4 +58,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, ["output"])

@@ -9,6 +9,7 @@ import dataclasses
 import os
 import time
 
+from absl import logging
 from ml_collections import ConfigDict
 
 from vlm_games import hosts
@@ -74,6 +75,14 @@ def carry_out(
     place, setup = Workdir(workdir), build(config)
     place.claim(config.to_dict() | {"digests": setup.digests})
     try:
+        if setup.skipped and place.metrics(MAIN, 0) is None:  # a new run
+            logging.warning(
+                "%d entries of %s are passed over, the first being %s; the "
+                "report lists them.",
+                len(setup.skipped),
+                config.images,
+                setup.skipped[0],
+            )
         run = Run(config, setup, place, progress, notice or Notice())
         arms = self_improve(run)
         # Of several hosts the first tells, and the others wait for it.

@@ -14,7 +14,7 @@ from vlm_games import choices, hosts
 from vlm_games.base_model import BaseModel, find_model, load_base
 from vlm_games.data.held_out import split
 from vlm_games.data.images import ImageSource, RenderedSource, Subset
-from vlm_games.data.opening import open_source
+from vlm_games.data.opening import check_enough, open_source
 from vlm_games.data.workdir import Workdir
 from vlm_games.evaluation.measure import HeldOut, hold_out
 from vlm_games.games.play import Table
@@ -112,15 +112,26 @@ def config_of(workdir: Workdir) -> ml_collections.ConfigDict:
 
 
 def find_iteration(workdir, arm: str, iteration: int | None) -> pathlib.Path:
-    """Folder of a finished iteration.
+    """Folder of a finished iteration, the last one if None.
 
     Raises:
-      FileNotFoundError: the run has none such.
+      FileNotFoundError: the run has none such, or its checkpoint is lost.
     """
-    found = sorted(pathlib.Path(workdir).glob(f"arms/{arm}/iter_*/checkpoint"))
-    done = [path.parent for path in found if checkpoint.exists(path)]
-    if iteration is not None:
-        done = [path for path in done if path.name == f"iter_{iteration:03d}"]
+    name = "iter_*" if iteration is None else f"iter_{iteration:03d}"
+    found = sorted(pathlib.Path(workdir).glob(f"arms/{arm}/{name}"))
+    there = [path for path in found if path.name != "iter_000"]  # the base
+    done = [p for p in there if checkpoint.exists(p / "checkpoint")]
+    lost = [
+        path
+        for path in there
+        if path not in done and (path / "metrics.json").exists()
+    ]
+    if lost and max(done + lost) == lost[-1]:
+        raise FileNotFoundError(
+            f"Iteration {_number(lost[-1])} of arm {arm!r} is there, but its "
+            f"checkpoint is damaged or missing: {lost[-1] / 'checkpoint'}. "
+            "The run's command makes it again; or take another --iteration."
+        )
     if not done:
         number = "" if iteration is None else f" {iteration}"
         raise FileNotFoundError(
@@ -131,13 +142,18 @@ def find_iteration(workdir, arm: str, iteration: int | None) -> pathlib.Path:
     return done[-1]
 
 
+def _number(folder: pathlib.Path) -> int:
+    """Of an iteration, from its folder."""
+    return int(folder.name.removeprefix("iter_"))
+
+
 def _finished(workdir) -> str:
     """The arms that have finished iterations, in words."""
     found: dict[str, list[str]] = {}
     for path in sorted(pathlib.Path(workdir).glob("arms/*/iter_*/checkpoint")):
         if checkpoint.exists(path):
-            number = path.parent.name.removeprefix("iter_")
-            found.setdefault(path.parents[1].name, []).append(str(int(number)))
+            number = str(_number(path.parent))
+            found.setdefault(path.parents[1].name, []).append(number)
     said = [f"{arm} has {', '.join(done)}" for arm, done in found.items()]
     return f"{'; '.join(said) or 'there is none'}."
 
@@ -245,15 +261,8 @@ def _images(config, size: int):
         play = RenderedSource("target/play", config.play_images, size)
         return play, None, []
     source, skipped = open_source(config, size)
-    n = config.game.images
-    if len(source) < 2 * n:
-        raise ValueError(
-            f"config.images={config.images!r} holds {len(source)} readable "
-            f"images; games of {n} images need at least {2 * n}: {n} to play "
-            "on and as many held out. Give more images, or lower "
-            "config.game.images."
-        )
-    others, held = split(source.groups.units, n)
+    check_enough(config, len(source))
+    others, held = split(source.groups.units, config.game.images)
     subsets = (Subset(source, tuple(x.tolist())) for x in (others, held))
     return *subsets, skipped
 

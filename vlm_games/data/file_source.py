@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-from absl import logging
 
 from vlm_games.data import decode
 from vlm_games.data.images import Groups, number
@@ -47,14 +46,6 @@ class FileSource:
         self._images, self._size = found.images, size
         self.names = tuple(names[i] for i in readable)
         self.groups, self.skipped = groups, tuple(skipped)
-        if skipped:
-            logging.warning(
-                "%d images, %d entries skipped, the first being %s: %s",
-                len(self.names),
-                len(skipped),
-                skipped[0].path,
-                skipped[0].reason,
-            )
 
     def __len__(self) -> int:
         return len(self.names)
@@ -130,6 +121,19 @@ def open_folder(
         episodes=folders,
     )
     return FileSource(paths, listed.names, size, found, groups, skipped)
+
+
+def count_files(path: str | os.PathLike) -> int:
+    """Files that `open_folder` would try; none of them is opened.
+
+    Raises:
+      FileNotFoundError, NotADirectoryError: there is no such folder.
+      ValueError: it holds no file to try.
+    """
+    listed = list_files(path)
+    if not listed.names:
+        raise ValueError(_nothing_readable(path, listed, listed.skipped))
+    return len(listed.names)
 
 
 def join(root: str, name: str) -> str:

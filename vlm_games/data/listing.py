@@ -90,8 +90,9 @@ def _check_folder(root: str) -> None:
     folder = epath.Path(root)
     if not folder.exists():
         whole = root if is_remote(root) else os.path.abspath(root)
+        looked = f" (looked for {whole})" if whole != root else ""
         raise FileNotFoundError(
-            f"Image folder {root} does not exist (looked for {whole})."
+            f"Image folder {root} does not exist{looked}; mend config.images."
         )
     if not folder.is_dir():
         raise NotADirectoryError(

@@ -13,10 +13,11 @@ import re
 
 from vlm_games.data.disk_cache import CachedSource
 from vlm_games.data.docci import open_docci
-from vlm_games.data.file_source import open_folder
+from vlm_games.data.file_source import count_files, open_folder
 from vlm_games.data.hf_source import HfSource
 from vlm_games.data.images import ImageSource
-from vlm_games.data.manifest import SUFFIXES, open_manifest
+from vlm_games.data.listing import is_remote
+from vlm_games.data.manifest import SUFFIXES, open_manifest, read_rows
 from vlm_games.data.tfds_source import TfdsSource
 
 KINDS = ("tfds", "hf", "docci")
@@ -56,6 +57,36 @@ def _open(config, size: int) -> ImageSource:
         anywhere = config.image_paths == "any"
         return open_manifest(named, size, absolute=anywhere, workers=workers)
     return open_folder(named, size, workers)
+
+
+def count_images(config) -> int | None:
+    """Images that `config.images` names, before broken files are passed over.
+
+    None of them is opened, and the network is not asked: None of the rendered
+    world, of a dataset or of a bucket.
+
+    Raises:
+      ValueError, OSError: as `open_source`.
+    """
+    named = os.path.expanduser(config.images)
+    if not named or split_name(named)[0] or is_remote(named):
+        return None
+    if named.endswith(SUFFIXES):
+        return len(read_rows(named))
+    return count_files(named)
+
+
+def check_enough(config, found: int) -> None:
+    """Raises ValueError if `found` images are too few for games."""
+    n = config.game.images
+    if found < 2 * n:
+        images = "image" if found == 1 else "images"
+        raise ValueError(
+            f"config.images={config.images!r} holds {found} readable "
+            f"{images}; games of {n} images need at least {2 * n}: {n} to play "
+            "on and as many held out. Give more images, or lower "
+            "config.game.images."
+        )
 
 
 def split_name(named: str) -> tuple[str, str, str]:

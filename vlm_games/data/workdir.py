@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import pathlib
+from collections.abc import Collection, Mapping
 from typing import IO
 
 from vlm_games import hosts
@@ -37,6 +38,10 @@ KEPT = (
     f"checkpoint/{SIZES}",
     "metrics.json",
 )
+# Of fields that differ: those that say most are told first, digests last.
+FIRST = ("method", "base", "images", "seed", "iterations")
+DIGESTS = "digests."
+SHOWN = 5
 
 
 class WorkdirError(RuntimeError):
@@ -89,17 +94,14 @@ class Workdir:
         if path.exists():
             found = flatten(self.config())
             mine = flatten(json.loads(json.dumps(config)))
-            differs = sorted(
+            differs = [
                 name
                 for name in found.keys() | mine.keys()
                 if found.get(name) != mine.get(name)
-            )
+            ]
             if differs:
                 self.release()
-                told = ", ".join(
-                    f"{n}: {found.get(n)!r} there, {mine.get(n)!r} now"
-                    for n in differs[:5]
-                )
+                told = tell_differences(found, mine, differs)
                 raise WorkdirError(
                     f"{self.root} holds a run with another config ({told}). "
                     "Give another --workdir, or the old config to resume it."
@@ -231,6 +233,31 @@ def _read_config(path: pathlib.Path) -> dict:
         "Restore it; or delete it, if the config is the one that the run was "
         "started with."
     )
+
+
+def tell_differences(
+    there: Mapping, now: Mapping, names: Collection[str]
+) -> str:
+    """Fields of two flat configs that differ, the telling ones first."""
+
+    def rank(name: str) -> tuple[bool, int, str]:
+        first = FIRST.index(name) if name in FIRST else len(FIRST)
+        return name.startswith(DIGESTS), first, name
+
+    def shown(name: str, config: Mapping) -> str:
+        value = config.get(name)
+        if name.startswith(DIGESTS) and isinstance(value, str):
+            return f"{value[:8]}..."
+        return repr(value)
+
+    ordered = sorted(names, key=rank)
+    told = [
+        f"{name}: {shown(name, there)} there, {shown(name, now)} now"
+        for name in ordered[:SHOWN]
+    ]
+    if len(ordered) > SHOWN:
+        told.append(f"and {len(ordered) - SHOWN} more")
+    return ", ".join(told)
 
 
 def flatten(tree: dict, prefix: str = "") -> dict:

@@ -69,6 +69,7 @@ def report(plan: Plan, rows: Table, device: Device) -> str:
         [
             f"{base}, {config.dtype}, devices: {plan.devices}{share}",
             "",
+            *images(plan),
             *made(plan),
             "",
             *memory_lines(rows),
@@ -76,9 +77,23 @@ def report(plan: Plan, rows: Table, device: Device) -> str:
             *cost_lines(plan, device),
             "",
             *lengths(plan),
-            verdict(rows, device.memory_gib),
+            verdict(rows, device),
         ]
     )
+
+
+def images(plan: Plan) -> list[str]:
+    """What is known of the images of `config.images`, if it names any."""
+    named = plan.config.images
+    if not named:
+        return []
+    if plan.files is None:
+        return [f"{named}: not opened; the figures below are as if rendered."]
+    play, held = plan.image_counts()
+    return [
+        f"{named}: {plan.files:,} files, {play:,} to play on and {held:,} held "
+        "out, before broken ones are passed over."
+    ]
 
 
 def made(plan: Plan) -> list[str]:
@@ -136,39 +151,69 @@ def cost_lines(plan: Plan, device: Device) -> list[str]:
         figures = f"{x.said:>15,.0f}{x.read:>17,.0f}{x.tflop:>13,.1f}"
         lines.append(f"{x.name:<26}{x.times:>7}{figures}")
     whole = sum(x.tflop for x in found)
-    hours = whole / (device.tflops * device.count) / 3600
+    time = duration(whole / (device.tflops * device.count))
+    speed = f"{device.tflops:g} TFLOP/s a device (--tflops)"
+    if device.own_speed:
+        speed = "what CPUs like this machine's do (a guess; or give --tflops)"
     learned = sum(x.times for x in found if x.name == "measure") - 1
     kept = learned * sum(row.bytes for row in budget.param_rows(plan))
     lines += [
-        f"{whole:,.1f} TFLOP at most: {hours:,.2g} hours at {device.tflops:g} "
-        "TFLOP/s a device (--tflops);",
+        f"{whole:,.1f} TFLOP at most: {time} at {speed};",
         f"{kept * plan.together / GIB:,.2f} GiB of checkpoints in the workdir.",
     ]
     return lines
 
 
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it."""
+    units = (("days", 86_400), ("hours", 3_600), ("minutes", 60))
+    for name, size in units:
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.0f} {name}"
+    return f"{seconds:,.0f} seconds" if seconds >= 2 else "a second or two"
+
+
 def lengths(plan: Plan) -> list[str]:
-    """Of training rows: what their longest examples may need."""
-    found = []
+    """Of training rows: whether they hold the longest examples.
+
+    One that is longer is neither cut nor left out: see `training.feed`.
+    """
+    found, short = [], False
     for lesson in plan.estimate.lessons:
         c = budget.settings_of(plan, lesson)
         where = {"train": ""}.get(lesson.name, f" ({lesson.name})")
         for name, needed in lesson.longest.items():
-            if c.rows[name]:
-                enough = "enough." if c.lengths[name] >= needed else "TOO FEW?"
-                found.append(
-                    f"lengths.{name}={c.lengths[name]}{where}: {enough} An "
-                    f"example has up to {needed} tokens."
+            if not c.rows[name]:
+                continue
+            told = f"lengths.{name}={c.lengths[name]}{where}: "
+            if c.lengths[name] >= needed:
+                told += f"holds the longest example, {needed} tokens."
+            else:
+                short = True
+                told += (
+                    f"an example has up to {needed} tokens, if all words come "
+                    "to their limits."
                 )
+            found.append(told)
+    if short:
+        found.append(
+            "  An example that is longer than its row stops the run, which "
+            "names the field to\n  raise (with a new --workdir)."
+        )
     return found
 
 
-def verdict(rows: Table, memory_gib: float) -> str:
+def verdict(rows: Table, device: Device) -> str:
     """Whether it fits, in a sentence."""
     phase, needed = most(rows)
-    allowed = (1 - RESERVED) * memory_gib
-    word = "FITS" if fits(rows, memory_gib) else "DOES NOT FIT"
+    allowed = (1 - RESERVED) * device.memory_gib
+    word = "FITS" if fits(rows, device.memory_gib) else "DOES NOT FIT"
+    whose = f"--memory_gib={device.memory_gib:g}"
+    if device.own_memory:
+        whose = "this machine's memory"
+        if device.count > 1:
+            whose += f", shared by {device.count} devices"
     return (
         f"{word}: {needed / GIB:.1f} GiB at most ({phase}) of {allowed:.1f} "
-        f"GiB, nine tenths of --memory_gib={memory_gib:g}."
+        f"GiB, nine tenths of {whose}."
     )

@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
 from vlm_games import choices
 from vlm_games.base_model import with_image_size
+from vlm_games.data.opening import check_enough, count_images
 from vlm_games.data.tokenizer import load_tokenizer
 from vlm_games.games.chat_prompts import chat_prompts
 from vlm_games.games.instructions import Instructions, chat_instructions
@@ -33,6 +36,9 @@ from vlm_games.models.shipped import find_shipped
 
 # Characters of a token of English, rather too few.
 CHARACTERS = 3
+# What a core of a CPU keeps up, roughly: two take eight minutes for the default
+# run, which is counted as 43 TFLOP.
+CORE_TFLOPS = 0.045
 # Stands for any chat template: what it writes is short beside the prompts.
 CHAT = Chat(
     start="<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
@@ -52,11 +58,37 @@ class Device:
     Attributes:
       count: devices that share the work. memory_gib: of each.
       tflops: that each keeps up, in 10^12 operations a second.
+      own_memory, own_speed: whether these are of this machine, not given.
     """
 
     count: int
     memory_gib: float = 80.0
     tflops: float = 100.0
+    own_memory: bool = False
+    own_speed: bool = False
+
+
+def find_device(
+    count: int | None, memory_gib: float | None, tflops: float | None
+) -> Device:
+    """What is given, or what is known of this machine if it has only a CPU.
+
+    Args:
+      count: devices; those that are there if None, which are looked at.
+    """
+    given = {"memory_gib": memory_gib, "tflops": tflops}
+    fields: dict[str, Any] = {k: x for k, x in given.items() if x is not None}
+    if count is None:
+        count = jax.device_count()
+        if jax.default_backend() == "cpu":
+            memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+            speed = (os.cpu_count() or 1) * CORE_TFLOPS
+            if memory_gib is None:
+                fields |= {"memory_gib": memory / 2**30 / count}
+                fields |= {"own_memory": True}
+            if tflops is None:
+                fields |= {"tflops": speed / count, "own_speed": True}
+    return Device(count, **fields)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +101,7 @@ class Plan:
       prompts: of both roles. instructions: of the model.
       shapes: of all params by path, in the dtype that they will have.
       words: (text without images) -> tokens.
+      files: of `config.images`, broken ones too; None where not counted.
     """
 
     config: ConfigDict
@@ -78,6 +111,7 @@ class Plan:
     instructions: Instructions
     shapes: Mapping[str, jax.ShapeDtypeStruct]
     words: Callable[[str], int]
+    files: int | None = None
 
     @property
     def settings(self) -> GameSettings:
@@ -154,12 +188,11 @@ class Plan:
     def image_counts(self) -> tuple[int, int]:
         """Images to play on and held out; see `workbench.build`.
 
-        Of anything but a folder as many are assumed as of the rendered world.
+        What was not counted is taken for as many as of the rendered world.
         """
-        folder = pathlib.Path(self.config.images)
-        if not self.config.images or not folder.is_dir():
+        if self.files is None:
             return self.config.play_images, self.config.eval.target_images
-        total = sum(path.is_file() for path in folder.rglob("*"))
+        total = self.files
         held = -(-total // max(min(5, total // self.images), 1))
         return total - held, held
 
@@ -172,10 +205,14 @@ def make_plan(config, devices: int, folder) -> Plan:
 
     Raises:
       ValueError: `config.base` is no directory and `config.shape` is empty, or
-        a field does not suit the model or the devices.
-      FileNotFoundError: the file that `config.shape` names is missing.
+        a field does not suit the model or the devices, or images are too few.
+      FileNotFoundError: the file that `config.shape` or `config.images` names
+        is missing.
     """
     choices.check(config)
+    files = count_images(config)
+    if files is not None:
+        check_enough(config, files)
     mesh_shape(devices, config.mesh.fsdp, config.mesh.tensor)
     together = config.mesh.play or config.mesh.tensor
     check_together(devices, together)
@@ -211,7 +248,9 @@ def make_plan(config, devices: int, folder) -> Plan:
         path: jax.ShapeDtypeStruct(x.shape, model.compute_dtype)
         for path, x in weights.abstract_params(model).items()
     }
-    return Plan(config, devices, model, prompts, instructions, shapes, words)
+    return Plan(
+        config, devices, model, prompts, instructions, shapes, words, files
+    )
 
 
 def guess_words(text: str) -> int:

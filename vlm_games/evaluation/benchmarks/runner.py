@@ -40,7 +40,11 @@ def run(
       BenchmarkError: the file was made otherwise, or is of other questions.
     """
     path = pathlib.Path(path)
-    _claim(path, made_with)
+    check_claim(path, made_with)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = json.dumps(made_with, indent=1) + "\n"
+        atomic.write_bytes(_note(path), content.encode())
     done = _resume(benchmark, path)
     _check_order(benchmark, questions, done, path)
     with open(path, "a", encoding="utf-8") as file:
@@ -74,8 +78,7 @@ def forecast(
       (lines for people, whether all images are there).
     """
     images = {x for q in questions for x in q.images}
-    named = sorted(x for x in images if isinstance(x, str))
-    missing = [x for x in named if not (pathlib.Path(folder) / x).is_file()]
+    missing = tell_missing(questions, folder)
     path = pathlib.Path(path)
     answered = path.read_bytes().count(b"\n") if path.exists() else 0
     left = max(len(questions) - answered, 0)
@@ -85,26 +88,43 @@ def forecast(
         f"At most {tokens} tokens an answer, {left * tokens:,} in all.",
     ]
     if missing:
-        lines.append(
-            f"{len(missing):,} images are not in {folder}, the first "
-            f"{missing[0]}; --images names their folder."
-        )
+        lines.append(missing)
     return "\n".join(lines), not missing
 
 
-def _claim(path: pathlib.Path, made_with: Mapping) -> None:
-    """Notes what predictions are made with, or checks that it is the same."""
-    note = path.with_name(path.name + ".made_with.json")
-    if path.exists() and not note.exists():
+def tell_missing(
+    questions: Sequence[Question], folder: str | os.PathLike
+) -> str:
+    """How many images of the questions are not in `folder`; "" if none."""
+    named = {x for q in questions for x in q.images if isinstance(x, str)}
+    root = pathlib.Path(folder)
+    missing = sorted(x for x in named if not (root / x).is_file())
+    if not missing:
+        return ""
+    return (
+        f"{len(missing):,} of {len(named):,} images are not in {folder}, the "
+        f"first {missing[0]}; --images names their folder."
+    )
+
+
+def check_claim(path: str | os.PathLike, made_with: Mapping) -> None:
+    """Checks that predictions, if any are there, were made in the same way.
+
+    Args:
+      made_with: some or all of what `run` is given.
+
+    Raises:
+      BenchmarkError: they were made otherwise, or not by `run`.
+    """
+    path = pathlib.Path(path)
+    note = _note(path)
+    if not path.exists():
+        return
+    if not note.exists():
         raise BenchmarkError(
             f"{path} is there, but not {note.name}: it was not made here. Give "
             "another file to write predictions to."
         )
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = json.dumps(made_with, indent=1) + "\n"
-        atomic.write_bytes(note, content.encode())
-        return
     before = json.loads(note.read_text(encoding="utf-8"))
     for name in made_with:
         if before.get(name) != made_with[name]:
@@ -113,6 +133,11 @@ def _claim(path: pathlib.Path, made_with: Mapping) -> None:
                 f"{name}={made_with[name]!r}. Give another file, or delete "
                 "this one."
             )
+
+
+def _note(path: pathlib.Path) -> pathlib.Path:
+    """The file that tells what predictions were made with."""
+    return path.with_name(path.name + ".made_with.json")
 
 
 def _resume(benchmark: Benchmark, path: pathlib.Path) -> list[dict]:
