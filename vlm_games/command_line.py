@@ -14,7 +14,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from logging import Formatter, LogRecord
-from typing import NoReturn
+from typing import NoReturn, TypeVar, cast
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
@@ -29,6 +29,8 @@ USER_ERRORS = (OSError, ValueError)
 # No room on the disk, in a quota, or below a limit on the size of files.
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 WIDTH = 80
+
+T = TypeVar("T")
 
 flags.disclaim_key_flags()  # what is defined here is a flag of the caller
 
@@ -59,6 +61,11 @@ def define_device() -> tuple[flags.FlagHolder, flags.FlagHolder]:
         "otherwise 100.",
     )
     return memory, speed
+
+
+def required(flag: flags.FlagHolder[T | None]) -> flags.FlagHolder[T]:
+    """The flag, which has a value wherever `run` requires it by name."""
+    return cast("flags.FlagHolder[T]", flag)
 
 
 def run(

@@ -38,14 +38,16 @@ from vlm_games.evaluation.benchmarks.runner import (
     tell_missing,
 )
 
-_BENCHMARK = flags.DEFINE_enum(
-    "benchmark", None, list(BENCHMARKS), "What to score on."
+_BENCHMARK = command_line.required(
+    flags.DEFINE_enum("benchmark", None, list(BENCHMARKS), "What to score on.")
 )
-_PREDICTIONS = flags.DEFINE_string(
-    "predictions",
-    None,
-    "What was answered; with --base the file that answers are written to. Of "
-    "mm_vet and llava_bench, without --base: the judge's grades.",
+_PREDICTIONS = command_line.required(
+    flags.DEFINE_string(
+        "predictions",
+        None,
+        "What was answered; with --base the file that answers are written to. "
+        "Of mm_vet and llava_bench, without --base: the judge's grades.",
+    )
 )
 _ANNOTATIONS = flags.DEFINE_string("annotations", None, "The owners' file.")
 _QUESTIONS = flags.DEFINE_string(

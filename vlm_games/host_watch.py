@@ -159,8 +159,8 @@ class Watch(threading.Thread):
         if stopped := posted(STOPPED):
             self._follow(min(stopped))
         for text in posted(LOST).values():
-            lost, _, why = text.partition(":")
-            self.give_up([int(host) for host in lost.split(",")], why)
+            numbers, _, why = text.partition(":")
+            self.give_up([int(host) for host in numbers.split(",")], why)
         if not self._heard and posted(NOTICE):
             self._heard = True
             self.noticed()
@@ -266,7 +266,7 @@ def _answer_abort(watch: Watch) -> Iterator[None]:
 
 def _reached() -> bool:
     """Whether anybody listens where host 0 had its store."""
-    where = hosts.distributed.global_state.coordinator_address
+    where = hosts.distributed.global_state.coordinator_address or ""
     address, _, port = where.rpartition(":")
     place = (address.strip("[]"), int(port))
     try:

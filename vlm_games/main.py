@@ -99,8 +99,9 @@ def improve(config, notice: Notice) -> None:
 
 def how_to_go_on() -> str:
     """What is told where another host is gone."""
+    kept = last_kept(str(_WORKDIR.value))
     return (
-        f"{last_kept(_WORKDIR.value)} Start all hosts again, these or another "
+        f"{kept} Start all hosts again, these or another "
         "number of them; each goes on from there with its own command, here\n"
         f"    {shlex.join(sys.orig_argv)}"
     )

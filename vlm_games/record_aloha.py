@@ -18,7 +18,9 @@ from vlm_games import command_line
 from vlm_games.robot.episodes import Settings, list_episodes
 from vlm_games.robot.recording import record, summary, tell
 
-_OUTPUT = flags.DEFINE_string("output", None, "Folder to record to.")
+_OUTPUT = command_line.required(
+    flags.DEFINE_string("output", None, "Folder to record to.")
+)
 _EPISODES = flags.DEFINE_integer(
     "episodes",
     Settings.episodes,

@@ -238,10 +238,8 @@ class Maker:
         for shard in hosts.share(missing):
             self._write(shard)
         hosts.meet(f"{name}: played")
-        # Also what this host made is read: a resumed run has no other.
-        return [
-            self._read_made(s) if s in missing else found[s] for s in shards
-        ]
+        # What this host made is read as well: a resumed run has no other.
+        return [found.get(s) or self._read_made(s) for s in shards]
 
     def drop_after(self, shard: int) -> None:
         """Deletes what other hosts made meanwhile and nobody learns from."""

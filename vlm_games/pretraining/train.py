@@ -178,11 +178,12 @@ class BatchMaker:
         )
 
     def _subject(self, images):
+        assert self.frames is not None
         return SUBJECTS[self.frames.tasks[images[0]]]
 
     def _draw(self, rng: np.random.Generator, kind: str, count: int):
         """Labelled images of a row: (what is known of each, its number)."""
-        if kind.startswith("frame"):
+        if self.frames is not None and kind.startswith("frame"):
             ids = self.frames.draw(rng, count, self.c.frames_last)
             return [self.frames.facts[i] for i in ids], ids
         ids = rng.choice(len(self.scenes), count, replace=False).tolist()
@@ -200,8 +201,10 @@ class BatchMaker:
                 encoded.append(e)
         shape = packing.BatchShape(rows, length, rows * images_per_row)
         batch, _ = packing.pack(encoded, shape, self.tokens_per_image)
-        bank = self.frames if kind.startswith("frame") else self
-        return batch, bank.pixels[batch.images]
+        pixels = self.pixels
+        if self.frames is not None and kind.startswith("frame"):
+            pixels = self.frames.pixels
+        return batch, pixels[batch.images]
 
 
 def make_tokenizer(c) -> Tokenizer:

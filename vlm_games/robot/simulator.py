@@ -139,12 +139,12 @@ def _touches(physics: Physics) -> set[tuple[str, str]]:
     """Pairs of parts in contact, in either order."""
     found = set()
     for contact in physics.data.contact:
-        names = [
+        one, other = (
             _PARTS.get(physics.model.id2name(geom, "geom"))
             for geom in (contact.geom1, contact.geom2)
-        ]
-        if None not in names:
-            found |= {tuple(names), tuple(names[::-1])}
+        )
+        if one is not None and other is not None:
+            found |= {(one, other), (other, one)}
     return found
 
 
