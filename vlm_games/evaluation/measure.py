@@ -133,18 +133,9 @@ def measure(
         found = answer_accuracy(scorer, prompts, params, tokens, items)
         metrics |= {f"{name}_{key}": value for key, value in found.items()}
         part_done()
-    role = roles["vqa"]
-    if held_out.choices:
-        found = choice_accuracy(speaker, role, held_out.choices, held_out.seed)
-        metrics["vqa_choice"] = found.pop("choice")
-        metrics |= found
-        part_done()
-    if held_out.description_tokens:
-        metrics |= measure_described(speaker, scorer, role, held_out)
-        part_done()
-    for name, outcomes in held_out.outcomes.items():
-        metrics |= measure_outcomes(speaker, scorer, params, name, outcomes)
-        part_done()
+    metrics |= measure_optional(
+        speaker, scorer, roles["vqa"], held_out, part_done
+    )
     pixels = stack(held_out.games)
     metrics["game_images"] = len(pixels)
     metrics |= measure_games(
@@ -159,6 +150,31 @@ def measure(
         held_out.seed,
         part_done,
     )
+    return metrics
+
+
+def measure_optional(
+    speaker: Speaker,
+    scorer: Scorer,
+    role: Role,
+    held_out: HeldOut,
+    part_done: Callable[[], None],
+) -> dict:
+    """Figures of what `config.eval` asks for beyond questions and games."""
+    metrics: dict[str, Any] = {}
+    if held_out.choices:
+        found = choice_accuracy(speaker, role, held_out.choices, held_out.seed)
+        metrics["vqa_choice"] = found.pop("choice")
+        metrics |= found
+        part_done()
+    if held_out.description_tokens:
+        metrics |= measure_described(speaker, scorer, role, held_out)
+        part_done()
+    for name, outcomes in held_out.outcomes.items():
+        metrics |= measure_outcomes(
+            speaker, scorer, role.params, name, outcomes
+        )
+        part_done()
     return metrics
 
 
