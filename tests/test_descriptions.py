@@ -154,6 +154,13 @@ def test_neither_is_measured_unless_the_config_says_so(
     assert not {x for x in metrics if "desc" in x or "choice" in x}
 
 
+def test_the_measure_says_on_how_many_images_games_were(
+    monkeypatch, target, asked
+):
+    metrics, _ = take(monkeypatch, target, choices=False, described=False)
+    assert 4 <= metrics["game_images"] <= SCENES
+
+
 def test_choices_are_measured_on_the_target(monkeypatch, target):
     seen = []
 

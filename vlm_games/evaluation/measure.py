@@ -122,7 +122,7 @@ def measure(
       part_done: told of every part that is measured, `count_parts` in all.
     """
     engine, prompts = speaker.engine, speaker.prompts
-    metrics: dict[str, Any] = {}
+    metrics: dict[str, Any] = {"game_images": len(held_out.games)}
     roles: dict[str, Role] = {}
     for name, images, items in [
         ("vqa", held_out.target, held_out.target_items),
@@ -137,7 +137,6 @@ def measure(
         speaker, scorer, roles["vqa"], held_out, part_done
     )
     pixels = stack(held_out.games)
-    metrics["game_images"] = len(pixels)
     metrics |= measure_games(
         table,
         scorer,
