@@ -62,11 +62,15 @@ def test_every_benchmark_tells_what_it_would_do_and_does_nothing(tmp_path):
 
 @pytest.mark.slow
 def test_runs_on_several_sources_are_told_source_by_source(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(10):
+        (photos / f"{number}.png").touch()
     done = subprocess.run(
         [
             *(sys.executable, "-m", "vlm_games.cross_source"),
             *("--config=cross_source", "--dry_run", "--config.seeds=2"),
-            f"--config.sources.photos={MODEL}",
+            f"--config.sources.photos={photos}",
         ],
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT), "PATH": ""},
@@ -79,4 +83,4 @@ def test_runs_on_several_sources_are_told_source_by_source(tmp_path):
         measured = f"Measured on {source}: 512 games on held-out images by each"
         assert f"{measured} of 5 models" in done.stdout
     assert done.stdout.count("FITS") == 2
-    assert not list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == [photos]

@@ -8,6 +8,7 @@ Examples:
 import dataclasses
 import os
 import time
+from collections.abc import Sequence
 
 from absl import logging
 from ml_collections import ConfigDict
@@ -52,6 +53,16 @@ def silent(what: str, done: int, of: int) -> None:
     """Progress that nobody asked for."""
 
 
+def warn_of_skipped(skipped: Sequence[str]) -> None:
+    """Says once, on the first host, that files give no image."""
+    if skipped and hosts.is_first():
+        logging.warning(
+            "files passed over: %d, the first being %s; the report lists them.",
+            len(skipped),
+            skipped[0],
+        )
+
+
 def carry_out(
     config: ConfigDict,
     workdir: str | os.PathLike,
@@ -75,14 +86,8 @@ def carry_out(
     place, setup = Workdir(workdir), build(config)
     place.claim(config.to_dict() | {"digests": setup.digests})
     try:
-        if setup.skipped and place.metrics(MAIN, 0) is None:  # a new run
-            logging.warning(
-                "%d entries of %s are passed over, the first being %s; the "
-                "report lists them.",
-                len(setup.skipped),
-                config.images,
-                setup.skipped[0],
-            )
+        if place.metrics(MAIN, 0) is None:  # a new run
+            warn_of_skipped(setup.skipped)
         run = Run(config, setup, place, progress, notice or Notice())
         arms = self_improve(run)
         # Of several hosts the first tells, and the others wait for it.
