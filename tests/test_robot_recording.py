@@ -12,6 +12,7 @@ from vlm_games.data.manifest import ManifestError, open_manifest
 from vlm_games.evaluation.measure import measure_outcomes
 from vlm_games.evaluation.robot import QUESTION, open_outcomes, success_items
 from vlm_games.games.prompts import Prompts
+from vlm_games.pretraining.frames import load_frames
 from vlm_games.robot import recording
 from vlm_games.robot.episodes import PARTS, Episode, Settings
 from vlm_games.robot.facts import Facts, read_labels
@@ -123,9 +124,14 @@ def test_a_frames_facts_are_read_back(tmp_path, simulated):
 
 
 def test_a_recording_without_facts_is_told(tmp_path, simulated):
-    path, _ = write(tmp_path / "m.jsonl", [row("a", 1, "insertion", True)])
-    with pytest.raises(ManifestError, match="line 1: no facts.*record_aloha"):
-        read_labels(path)
+    record(tmp_path, SMALL)
+    known = rows_of(tmp_path, "source-train")
+    assert len(load_frames(tmp_path / "source-train.jsonl", 8).facts) == 8
+    del known[3]["facts"]
+    path, _ = write(tmp_path / "m.jsonl", known)
+    assert len(read_labels(path)) == len(known) - 1
+    with pytest.raises(ManifestError, match=r"0001/400 has no.*record_aloha"):
+        load_frames(path, 8)
 
 
 def test_the_same_seed_gives_the_same_files(tmp_path, simulated):

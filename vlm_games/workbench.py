@@ -201,9 +201,7 @@ def build(config) -> Setup:
         ),
         images=play,
         draw_sets=maker.draw,
-        truth=functools.partial(
-            truth, play, read_labels(config.images) if c.robot else {}
-        ),
+        truth=functools.partial(truth, play, _labels(config)),
         faithful=functools.partial(faithful, play),
         stratum=stratum,
         told_truth=told_truth,
@@ -219,6 +217,12 @@ def build(config) -> Setup:
     )
     digests = {"base": base.digest, "images": play.digest()}
     return Setup(bench, base.params, held_out, tuple(skipped), digests)
+
+
+def _labels(config) -> Mapping[str, Labelled]:
+    """What is known of the frames of a robot that are played on."""
+    known = config.images.endswith((".jsonl", ".jsonlines"))
+    return read_labels(config.images) if config.eval.robot and known else {}
 
 
 def settings_here(play) -> GameSettings:

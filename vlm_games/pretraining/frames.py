@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from vlm_games.data.fetch import fetch
-from vlm_games.data.manifest import open_manifest
+from vlm_games.data.manifest import ManifestError, open_manifest
 from vlm_games.pretraining.examples import Subject, by_kind
 from vlm_games.robot import questions as robot
 from vlm_games.robot.facts import Facts, read_labels
@@ -73,10 +73,16 @@ def load_frames(manifest: str | os.PathLike, size: int) -> Frames:
       size: side of the squares, pixels.
 
     Raises:
-      ManifestError: see `read_labels`.
+      ManifestError: it does not tell the facts of every frame.
     """
     source = open_manifest(manifest, size)
     labels = read_labels(manifest)
+    if unknown := [name for name in source.names if name not in labels]:
+        raise ManifestError(
+            f"{os.fspath(manifest)}: {unknown[0]} has no facts of a task of "
+            f"{', '.join(SUBJECTS)}. Record the episodes with "
+            "vlm_games.record_aloha."
+        )
     found = [labels[name] for name in source.names]
     ends: dict[str, int] = {}
     for label in found:

@@ -7,7 +7,7 @@ from typing import Any
 
 from etils import epath
 
-from vlm_games.data.manifest import ManifestError, json_rows
+from vlm_games.data.manifest import json_rows
 from vlm_games.robot.tasks import TASKS
 
 Place = tuple[float, ...]
@@ -60,19 +60,16 @@ class Labelled:
 
 
 def read_labels(manifest: str | os.PathLike) -> dict[str, Labelled]:
-    """Labels of all frames by their names.
+    """Labels by the names of frames, of those whose facts the manifest tells.
 
     Raises:
-      ManifestError: a row has none, or is of a task that is not ours.
+      ManifestError: a line that is no JSON object.
     """
     name, found = os.fspath(manifest), {}
     text = epath.Path(name).read_text(encoding="utf-8")
-    for line, row in json_rows(text, name):
+    for _, row in json_rows(text, name):
         if row.get("task") not in TASKS or "facts" not in row:
-            raise ManifestError(
-                f"{line}: no facts of a frame of {', '.join(TASKS)}. Record "
-                "the episodes with vlm_games.record_aloha."
-            )
+            continue
         found[str(row.get("id", row["path"]))] = Labelled(
             row["task"],
             row["episode"],
