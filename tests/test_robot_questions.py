@@ -1,13 +1,16 @@
 """What is asked of frames, what is true of them, and rows of both."""
 
 import json
+import types
 
 import numpy as np
 import pytest
 
+from vlm_games.command_line import load_config
 from vlm_games.games.prompts import Prompts
 from vlm_games.pretraining import examples
 from vlm_games.pretraining.frames import SUBJECTS, Frames
+from vlm_games.replay import frame_rows
 from vlm_games.robot import questions as robot
 from vlm_games.robot.facts import Facts
 from vlm_games.robot.tasks import TASKS
@@ -117,3 +120,19 @@ def test_rows_of_frames_speak_the_words_of_frames_and_tell_the_truth(frames):
             pieces = [*row.trunk[1:], *(p for b in row.branches for p in b)]
             words = {w for p in pieces for w in p.text.split()}
             assert words <= known
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_frames_are_replayed_behind_the_scenes(frames, count):
+    config = load_config("scenes")
+    run = types.SimpleNamespace(
+        config=config, bench=types.SimpleNamespace(prompts=Prompts())
+    )
+    maker = examples.answer_row if count == 1 else examples.probe_row
+    rows = frame_rows(run, frames, 100, count, (maker,))
+    assert len(rows) == len(frames.tasks) // count
+    for row in rows:
+        assert len(row.images) == count
+        assert min(row.images) >= 100 and max(row.images) < 120
+        assert len({frames.tasks[i - 100] for i in row.images}) == 1
+    assert frame_rows(run, frames, 100, count, (maker,)) == rows
