@@ -52,6 +52,7 @@ _CASES = flags.DEFINE_list(
     "Of each, who plays, how many games, and on how many virtual devices.",
 )
 _JSON = flags.DEFINE_string("json", None, "File for the figures.")
+_DRY_RUN = command_line.define_dry_run()
 _ONE = flags.DEFINE_string(
     "one", None, "A case that is measured in this process, and printed."
 )
@@ -196,7 +197,19 @@ def row(found: dict) -> str:
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
+def tell(cases: list[str]) -> str:
+    """What would be done."""
+    games = sum(int(case.split(":")[1]) for case in cases)
+    return (
+        f"{len(cases)} cases of {games:,} games in all, one process after the "
+        "other, each with about 1 GiB; an hour for the usual ones."
+    )
+
+
 def main() -> None:
+    if _DRY_RUN.value:
+        print(tell(_CASES.value))
+        return
     if _ONE.value:
         who, games, devices = _ONE.value.split(":")
         print(json.dumps(measure(who, int(games), int(devices))))

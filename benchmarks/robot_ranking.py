@@ -27,6 +27,8 @@ from vlm_games.training import checkpoint
 
 _RUNS = flags.DEFINE_list("runs", None, "Workdirs of one config's seeds.")
 _JSON = flags.DEFINE_string("json", None, "File for the figures.")
+_DRY_RUN = command_line.define_dry_run()
+CHECKPOINTS = "arms/*/iter_*/checkpoint"
 
 
 def ranking(bench, params, outcomes) -> float:
@@ -53,14 +55,26 @@ def ranking(bench, params, outcomes) -> float:
     return 100.0 * float(found.statistic) / (true.sum() * (~true).sum())
 
 
+def tell(runs: list[str]) -> str:
+    """What would be done."""
+    found = [p for r in runs for p in pathlib.Path(r).glob(CHECKPOINTS)]
+    return (
+        f"{len(found)} models of {len(runs)} runs would rank the episodes of "
+        "config.eval.robot; about 1 GiB."
+    )
+
+
 def main() -> None:
+    if _DRY_RUN.value:
+        print(tell(_RUNS.value))
+        return
     config = workbench.config_of(Workdir(_RUNS.value[0]))
     setup = workbench.build(config)
     outcomes = setup.held_out.outcomes["robot"]
     base = ranking(setup.bench, setup.base_params, outcomes)
     gains = collections.defaultdict(list)
     for run in _RUNS.value:
-        for path in sorted(pathlib.Path(run).glob("arms/*/iter_*/checkpoint")):
+        for path in sorted(pathlib.Path(run).glob(CHECKPOINTS)):
             params = checkpoint.load(path, setup.base_params)
             found = ranking(setup.bench, params, outcomes)
             arm = path.parents[1].name

@@ -13,9 +13,11 @@ MODEL = ROOT / "tests/reference/data/llava"
 TOLD = {
     "blind": (["--games=32"], "32 games with a blind Describer by each of 1 "),
     "devices": (["--games=32"], "32 games of the shipped base, greedy"),
+    "growth": (["--cases=made:1000:1"], "1 cases of 1,000 games in all, "),
     "images": (["--folder=many", "--count=100"], "100 JPEG files, about 0.00 "),
     "loading": (["--gib=4"], "of bfloat16 as float32 on 1 devices: about 8.00"),
     "play": (["--turns=3", "--slots=64"], "64 at once, of 4 of 1000 images"),
+    "robot_ranking": (["--runs=one,two"], "0 models of 2 runs would rank"),
     "rollouts": (["--rounds=3", f"--model={MODEL}"], "transformers_one, tr"),
     "seeds": (["--config=scenes", "--seeds=2"], "scenes, 2 times (seeds)"),
     "tasks": (["--base=scenes_tasks", "--scenes=8"], "8 records of 72"),

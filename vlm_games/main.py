@@ -23,6 +23,7 @@ from vlm_games.planning.dry_run import dry_run
 from vlm_games.planning.plan import find_device
 from vlm_games.preemption import Notice
 from vlm_games.progress import Bars
+from vlm_games.report_run import where_to_look
 from vlm_games.whole_run import carry_out
 
 _CONFIG = command_line.define_config()
@@ -94,7 +95,7 @@ def improve(config, notice: Notice) -> None:
     finally:
         bars.close(finished=False)
     if hosts.is_first():
-        print(done.text)
+        print(f"{done.text} {where_to_look(str(_WORKDIR.value))}")
 
 
 def how_to_go_on() -> str:

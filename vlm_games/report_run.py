@@ -1,6 +1,7 @@
 """What a run leaves to look at: summary.json, TensorBoard, report.html."""
 
 import json
+import os
 import pathlib
 import shlex
 from collections.abc import Sequence
@@ -50,12 +51,13 @@ def finish(run: Run, results: dict[str, list[dict]], seconds: float) -> str:
             f"{len(run.setup.skipped)} files were no readable images and were "
             "skipped; the report lists them."
         )
-    lines.append(f"{seconds:.0f} s. {_where_to_look(root)}")
+    lines.append(f"{seconds:.0f} s.")
     return "\n".join(lines)
 
 
-def _where_to_look(root: pathlib.Path) -> str:
-    root = root.resolve()
+def where_to_look(workdir: str | os.PathLike) -> str:
+    """The last words of a finished run on a terminal."""
+    root = pathlib.Path(workdir).resolve()
     return (
         f"Look at {(root / 'report.html').as_uri()}\n"
         f"or run: python -m vlm_games.view --workdir={shlex.quote(str(root))}"

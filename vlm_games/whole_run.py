@@ -29,7 +29,7 @@ class Finished:
 
     Attributes:
       run: what it worked with. arms: metrics by arm and iteration.
-      text: the closing table, and where to look; of the first host.
+      text: the closing table; of the first host.
     """
 
     run: Run
