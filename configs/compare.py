@@ -62,6 +62,8 @@ def get_config(entry: str = "") -> ml_collections.ConfigDict:
     c.controls = (ENTRIES[entry][1],)
     if entry == "dialog_games":  # that of the others would be all but the same
         c.controls += ("replay_only",)
+    if entry == "stic":  # both descriptions of the clean image
+        c.controls += ("uncorrupted",)
     c.eval.choices = True
     c.eval.described = True
     c.game.shard = 80
