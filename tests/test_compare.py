@@ -63,6 +63,14 @@ def test_a_measure_that_was_not_taken_has_no_gain():
     assert comparison.gains(found, "stic", "main", "game_success") == []
 
 
+def test_rows_of_a_file_may_lack_a_measure_of_today():
+    found = comparison.rows(RUNS)
+    cells = comparison.cells_of(found)
+    for row in found:
+        del row["game_success"]
+    assert comparison.cells_of(found) == cells
+
+
 def test_a_method_is_set_against_its_broken_control():
     told = comparison.verdicts(comparison.rows(RUNS), MADE_FOR)
     assert told[0]["gain"]["values"] == [2.0, 3.0, 4.0]

@@ -42,6 +42,15 @@ def rows(runs: Runs) -> list[dict]:
     ]
 
 
+def taken_in(found: Sequence[dict]) -> list[measures.Measure]:
+    """The measures that were taken; rows of a file may lack those of today."""
+    return [
+        m
+        for m in measures.MEASURES + measures.OPTIONAL
+        if any(r.get(m.key) is not None for r in found)
+    ]
+
+
 def gains(found: Sequence[dict], method: str, arm: str, key: str) -> list[dict]:
     """Per round after the base: `interval` of the gain over it, by seed."""
     base = {
@@ -99,11 +108,7 @@ def verdicts(
 def cells_of(found: Sequence[dict]) -> list[list[str]]:
     """A table of gains after the last round, and what they cost: its head,
     the base, then one line per arm of a method."""
-    taken = [
-        m
-        for m in measures.MEASURES + measures.OPTIONAL
-        if any(r[m.key] is not None for r in found)
-    ]
+    taken = taken_in(found)
     head = ["method", "arm", *(m.short for m in taken), *COSTS.values()]
     lines = [head]
     base = next(r for r in found if not r["round"])
@@ -141,7 +146,7 @@ def charts(found: Sequence[dict]) -> list[tuple[str, Markup]]:
     """Per measure, the mean over seeds of every method's main arm by round."""
     methods = list(dict.fromkeys(r["method"] for r in found))
     drawn = []
-    for m in measures.MEASURES + measures.OPTIONAL:
+    for m in taken_in(found):
         series = {}
         for method in methods:
             main = [

@@ -115,8 +115,7 @@ def draw_comparison(rows: Sequence[dict]) -> Figure:
     Args:
       rows: of `comparison.rows`, or of a comparison.json.
     """
-    known = measures.MEASURES + measures.OPTIONAL
-    taken = [m for m in known if any(r[m.key] is not None for r in rows)]
+    taken = comparison.taken_in(rows)
     methods = list(dict.fromkeys(r["method"] for r in rows))
     figure, places = _grid(len(taken), 0.8 + 0.3 * len(methods))
     for axes, m in zip(places, taken, strict=True):
