@@ -38,6 +38,7 @@ def test_a_run_leaves_what_it_promises(undisturbed):
         "seconds",
     }
     assert rows[0]["games_played"] == 0
+    assert (workdir / "report.html").resolve().as_uri() in output
     assert rows[1]["games_played"] == 48
     page = (workdir / "report.html").read_text()
     assert "<script src" not in page and "http://" not in page

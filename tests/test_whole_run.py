@@ -1,10 +1,13 @@
 """A whole run in Python: what it gives back, and twice in one process."""
 
+import re
+
 import pytest
 import toy
 
 from vlm_games import whole_run
 from vlm_games.data.workdir import Workdir, WorkdirError
+from vlm_games.report_run import where_to_look
 from vlm_games.whole_run import carry_out
 
 
@@ -32,7 +35,9 @@ def test_params_of_every_iteration_are_those_that_were_measured(
     assert toy.digest(done.params()) == done.arms["main"][-1]["params"]
     with pytest.raises(FileNotFoundError, match="main has 1, 2"):
         done.params("main", toy.ITERATIONS + 1)
-    assert str(tmp_path / "report.html") in done.text
+    assert re.search(r"\nmain +2 ", done.text)
+    assert (tmp_path / "report.html").as_uri() in where_to_look(tmp_path)
+    assert str(tmp_path) not in done.text  # which notebooks show
     assert (tmp_path / "report.html").is_file()
 
 
