@@ -78,6 +78,21 @@ def model_config(c, tokenizer: Tokenizer) -> VLMConfig:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """Labelled images of a row, and how it is made of them.
+
+    Attributes:
+      known: what is known of each, a scene or the facts of a frame.
+      images: their numbers. recipe, subject: of the row.
+    """
+
+    known: list
+    images: list[int]
+    recipe: examples.Recipe
+    subject: examples.Subject
+
+
 class BatchMaker:
     """Draws micro-batches of each kind of row; random, but from `seed`."""
 
@@ -94,108 +109,64 @@ class BatchMaker:
         self.frame_recipe = dataclasses.replace(self.recipe, agree=0.0)
         self.tasks = tasks.Tasks(**c.tasks)
         self.prompts, self.language = Prompts(), tasks.Language()
+        one, several = c.answer_length, c.game_length
         n, records = c.images, self.tasks.records
         kinds = {
             # kind: (maker, rows, length, scenes of a row, images of a row)
-            "answer": (self._answer, c.answer_rows, c.answer_length, 1, 1),
-            "probe": (self._probe, c.probe_rows, c.game_length, n, n),
-            "game": (self._game, c.game_rows, c.game_length, n, n),
+            "answer": (self._answer, c.answer_rows, one, 1, 1),
+            "probe": (self._probe, c.probe_rows, several, n, n),
+            "game": (self._game, c.game_rows, several, n, n),
             "task": (self._task, c.task_rows, c.task_length, 1, 1),
             "told": (self._told, c.told_rows, c.text_length, 1, 0),
             "record": (self._record, c.record_rows, c.text_length, records, 0),
-            "frame": (self._frame, c.frame_rows, c.answer_length, 1, 1),
-            "frame_probe": (
-                self._frame_probe,
-                c.frame_probe_rows,
-                c.game_length,
-                n,
-                n,
-            ),
-            "frame_game": (
-                self._frame_game,
-                c.frame_game_rows,
-                c.game_length,
-                n,
-                n,
-            ),
+            "frame": (self._answer, c.frame_rows, one, 1, 1),
+            "frame_probe": (self._probe, c.frame_probe_rows, several, n, n),
+            "frame_game": (self._game, c.frame_game_rows, several, n, n),
         }
         self.kinds = {k: kind for k, kind in kinds.items() if kind[1]}
 
-    def _answer(self, rng, scenes, images):
+    def _answer(self, rng, d: Drawn):
         return examples.answer_row(
-            rng, self.prompts, self.recipe, scenes[0], images[0]
+            rng, self.prompts, d.recipe, d.known[0], d.images[0], d.subject
         )
 
-    def _probe(self, rng, scenes, images):
+    def _probe(self, rng, d: Drawn):
         return examples.probe_row(
-            rng, self.prompts, self.recipe, scenes, images
+            rng, self.prompts, d.recipe, d.known, d.images, d.subject
         )
 
-    def _game(self, rng, scenes, images):
-        return examples.game_row(rng, self.prompts, self.recipe, scenes, images)
-
-    def _task(self, rng, scenes, images):
-        return tasks.task_row(
-            rng, self.language, self.recipe, self.tasks, scenes[0], images[0]
-        )
-
-    def _told(self, rng, scenes, images):
-        del images  # it has them in words
-        return tasks.told_row(rng, self.language, self.tasks, scenes[0])
-
-    def _record(self, rng, scenes, images):
-        del images
-        return tasks.record_row(rng, self.language, self.tasks, scenes)
-
-    def _frame(self, rng, facts, images):
-        return examples.answer_row(
-            rng,
-            self.prompts,
-            self.frame_recipe,
-            facts[0],
-            images[0],
-            self._subject(images),
-        )
-
-    def _frame_probe(self, rng, facts, images):
-        return examples.probe_row(
-            rng,
-            self.prompts,
-            self.frame_recipe,
-            facts,
-            images,
-            self._subject(images),
-        )
-
-    def _frame_game(self, rng, facts, images):
+    def _game(self, rng, d: Drawn):
         return examples.game_row(
-            rng,
-            self.prompts,
-            self.frame_recipe,
-            facts,
-            images,
-            self._subject(images),
+            rng, self.prompts, d.recipe, d.known, d.images, d.subject
         )
 
-    def _subject(self, images):
-        assert self.frames is not None
-        return SUBJECTS[self.frames.tasks[images[0]]]
+    def _task(self, rng, d: Drawn):
+        return tasks.task_row(
+            rng, self.language, d.recipe, self.tasks, d.known[0], d.images[0]
+        )
 
-    def _draw(self, rng: np.random.Generator, kind: str, count: int):
-        """Labelled images of a row: (what is known of each, its number)."""
+    def _told(self, rng, d: Drawn):
+        return tasks.told_row(rng, self.language, self.tasks, d.known[0])
+
+    def _record(self, rng, d: Drawn):
+        return tasks.record_row(rng, self.language, self.tasks, d.known)
+
+    def _draw(self, rng: np.random.Generator, kind: str, count: int) -> Drawn:
         if self.frames is not None and kind.startswith("frame"):
             ids = self.frames.draw(rng, count, self.c.frames_last)
-            return [self.frames.facts[i] for i in ids], ids
+            facts = [self.frames.facts[i] for i in ids]
+            subject = SUBJECTS[self.frames.tasks[ids[0]]]
+            return Drawn(facts, ids, self.frame_recipe, subject)
         ids = rng.choice(len(self.scenes), count, replace=False).tolist()
-        return [self.scenes[i] for i in ids], ids
+        scenes = [self.scenes[i] for i in ids]
+        return Drawn(scenes, ids, self.recipe, examples.SCENES)
 
     def make(self, rng: np.random.Generator, kind: str):
         """One micro-batch: (Batch, pixels uint8 [M, H, W, 3])."""
         maker, rows, length, scenes_per_row, images_per_row = self.kinds[kind]
         encoded: list[packing.Encoded] = []
         while len(encoded) < rows:
-            scenes, ids = self._draw(rng, kind, scenes_per_row)
-            example = maker(rng, scenes, ids)
+            example = maker(rng, self._draw(rng, kind, scenes_per_row))
             e = packing.encode(example, self.tokenizer, self.tokens_per_image)
             if len(e.tokens) <= length:
                 encoded.append(e)
