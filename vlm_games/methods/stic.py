@@ -49,7 +49,7 @@ from vlm_games.methods.method import (
     unheard,
 )
 from vlm_games.pretraining.examples import pick
-from vlm_games.report.candidates import CandidateView, Picture, first
+from vlm_games.report.candidates import CandidateView, Picture, foremost
 
 # What a chosen description is preferred to, by the source of the other.
 AGAINST = {
@@ -277,7 +277,7 @@ class Stic:
     def show(
         self, records: Sequence[DescriptionRecord], iteration: int, most: int
     ) -> list[CandidateView]:
-        return first(self.views(records, iteration, self.bench), most)
+        return foremost(self.views(records, iteration, self.bench), most)
 
     @staticmethod
     def views(

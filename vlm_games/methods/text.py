@@ -39,7 +39,7 @@ from vlm_games.methods.text_records import (
     read_checks,
     read_written,
 )
-from vlm_games.report.candidates import CandidateView, first
+from vlm_games.report.candidates import CandidateView, foremost
 
 
 class TextOnly:
@@ -240,7 +240,7 @@ class TextOnly:
     def show(
         self, records: Sequence[SituationRecord], iteration: int, most: int
     ) -> list[CandidateView]:
-        return first(self.views(records, iteration, self.bench), most)
+        return foremost(self.views(records, iteration, self.bench), most)
 
     @staticmethod
     def views(

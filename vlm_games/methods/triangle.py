@@ -36,7 +36,7 @@ from vlm_games.methods.method import (
 )
 from vlm_games.methods.retell import Pair, Reteller, Retelling
 from vlm_games.methods.triangle_record import NOT_READ, PairRecord
-from vlm_games.report.candidates import CandidateView, first
+from vlm_games.report.candidates import CandidateView, foremost
 
 TYPES = ("stratum", "form")
 
@@ -259,7 +259,7 @@ class Triangle:
     def show(
         self, records: Sequence[PairRecord], iteration: int, most: int
     ) -> list[CandidateView]:
-        return first(self.views(records, iteration, self.bench), most)
+        return foremost(self.views(records, iteration, self.bench), most)
 
     @staticmethod
     def views(

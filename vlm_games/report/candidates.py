@@ -43,7 +43,7 @@ class CandidateView:
     lines: Sequence[tuple[str, str, bool | None]]
 
 
-def first(views: Sequence[CandidateView], most: int) -> list[CandidateView]:
+def foremost(views: Sequence[CandidateView], most: int) -> list[CandidateView]:
     """The first `most` that were kept, then the first `most` of the others."""
     return [
         view
