@@ -1,6 +1,7 @@
 """Eight virtual CPU devices, and a tiny model that every test may share."""
 
 import dataclasses
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -91,6 +92,12 @@ def quick_compiles():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory) -> pathlib.Path:
+    """Folder of what whole programs compiled: much of it serves several."""
+    return tmp_path_factory.mktemp("compiled")
 
 
 @pytest.fixture(scope="session")

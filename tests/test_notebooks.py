@@ -125,9 +125,8 @@ def test_its_links_lead_somewhere(path):
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory):
-    """Of the environment; compiled programs are shared among the notebooks."""
-    cache = tmp_path_factory.mktemp("compiled")
+def settings(cache):
+    """Of the environment."""
     return {
         "CHECKPOINT": "checkpoint",
         "IMAGES": "photos",

@@ -381,8 +381,8 @@ SETTINGS = (
 
 
 @pytest.mark.slow
-def test_a_killed_run_resumes_to_the_same_metrics(tmp_path):
-    cache, workdir = tmp_path / "compiled", tmp_path / "undisturbed"
+def test_a_killed_run_resumes_to_the_same_metrics(tmp_path, cache):
+    workdir = tmp_path / "undisturbed"
     finish(workdir, cache, *SETTINGS)
     undisturbed = outcome(workdir)
     main = undisturbed["arms/main/iter_001/metrics.json"]

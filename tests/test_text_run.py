@@ -105,11 +105,6 @@ def test_text_leaves_the_tower_and_the_connector_bit_for_bit(tmp_path, rank):
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("compiled")
-
-
-@pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, cache):
     """The first round learns from the records above, and the second one from
     what the model then writes itself: nothing that could be read."""

@@ -33,11 +33,6 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("compiled")
-
-
-@pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, cache):
     workdir = tmp_path_factory.mktemp("undisturbed")
     return workdir, finish(workdir, cache, *SETTINGS)
