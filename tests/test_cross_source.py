@@ -7,10 +7,12 @@ import sys
 import jax
 import made_run
 import numpy as np
+import program
 import pytest
 from PIL import Image
 
 from vlm_games import cross_measure
+from vlm_games.cross_source import playing_controls
 from vlm_games.data.images import RenderedSource
 from vlm_games.data.workdir import Workdir
 from vlm_games.report import cross_table
@@ -18,8 +20,9 @@ from vlm_games.training import checkpoint
 from vlm_games.workbench import build
 
 
-def row(measured, played, seed, success, **more):
+def row(measured, played, seed, success, arm="main", **more):
     found = {"measured_on": measured, "played_on": played, "seed": seed}
+    found["arm"] = None if seed is None else arm
     games = {"game_success": success, "game_success_likelihood": success}
     return found | games | more
 
@@ -31,6 +34,11 @@ ROWS = [
     row("photos", None, None, 25.0),
     row("photos", "scenes", 0, 24.0),
     row("photos", "photos", 0, 35.5),
+    row("scenes", None, 0, 31.0, "replay_only", vqa_yes_no=80, vqa_other=70.0),
+    row("scenes", None, 1, 31.0, "replay_only", vqa_yes_no=80, vqa_other=70.0),
+    row("photos", None, 0, 25.5, "replay_only"),
+    row("scenes", "photos", 0, 30.0, "lost", vqa_yes_no=79.5, vqa_other=70.0),
+    row("photos", "photos", 0, 25.0, "lost"),
 ]
 
 
@@ -42,10 +50,19 @@ def test_gains_are_over_the_base_on_the_same_images():
         "| base | 30.0 | 25.0 |",
         "| played on scenes | +10.0 ± 0.0 | -1.0 ± 0.0 |",
         "| played on photos | +1.0 ± 0.0 | +10.5 ± 0.0 |",
+        "| replay_only | +1.0 ± 0.0 | +0.5 ± 0.0 |",
+        "| played on photos, lost | +0.0 ± 0.0 | +0.0 ± 0.0 |",
     ]
     # Answers are known of scenes alone.
     assert yes_no.splitlines()[0] == "| Yes/no questions on | scenes |"
-    assert yes_no.splitlines()[-1] == "| played on photos | -1.0 ± 0.0 |"
+    assert yes_no.splitlines()[-1] == "| played on photos, lost | -0.5 ± 0.0 |"
+
+
+def test_what_plays_nothing_is_run_once():
+    controls = 'config.controls=("replay_only","unfiltered")'
+    fields = {name: [controls] for name in ("scenes", "photos", "aloha")}
+    left = playing_controls(fields, str(program.ROOT / "configs/scenes.py"))
+    assert left == {"photos": ("unfiltered",), "aloha": ("unfiltered",)}
 
 
 @pytest.fixture
@@ -65,9 +82,16 @@ def test_every_run_is_measured_on_every_source(tmp_path, photos):
     """Of runs that learned nothing and of one that lost its eyes."""
     configs = {
         name: made_run.make_config(
-            images=images, iterations=1, eval__games=16, game__games=4
+            images=images,
+            iterations=1,
+            eval__games=16,
+            game__games=4,
+            controls=controls,
         )
-        for name, images in (("scenes", ""), ("photos", str(photos)))
+        for name, images, controls in (
+            ("scenes", "", ("replay_only",)),
+            ("photos", str(photos), ()),
+        )
     }
     base = build(configs["scenes"]).base_params
     blind = base | {"vision": jax.tree.map(np.zeros_like, base["vision"])}
@@ -78,19 +102,26 @@ def test_every_run_is_measured_on_every_source(tmp_path, photos):
             checkpoint.save(folder / "checkpoint", params)
             answers = {"vqa_yes_no": 80.0 + iteration, "vqa_other": 70.0}
             workdir.write_metrics("main", iteration, answers)
+    alone = Workdir(cross_measure.folder_of(tmp_path, "scenes", 0))
+    folder = alone.iteration("replay_only", 1)
+    checkpoint.save(folder / "checkpoint", blind)
+    alone.write_metrics("replay_only", 1, answers | {"vqa_yes_no": 79.0})
     rows = {
-        (r["measured_on"], r["played_on"]): r
+        (r["measured_on"], r["played_on"] or r["arm"]): r
         for r in cross_measure.measure_all(tmp_path, configs, 1)
     }
     names = ("scenes", "photos")
-    assert rows.keys() == {(a, b) for a in names for b in (None, *names)}
+    models = (None, *names, "replay_only")
+    assert rows.keys() == {(a, b) for a in names for b in models}
     for name in names:
         of_base, same, other = (rows[name, b] for b in (None, *names))
         for key in cross_table.GAMES:
             assert same[key] == of_base[key]
         assert other["game_turns"] != of_base["game_turns"]
+        assert rows[name, "replay_only"]["game_turns"] == other["game_turns"]
     assert rows["scenes", None]["vqa_yes_no"] == 80.0
     assert rows["scenes", "photos"]["vqa_yes_no"] == 81.0
+    assert rows["scenes", "replay_only"]["vqa_yes_no"] == 79.0
     assert "vqa_yes_no" not in rows["photos", None]
 
 

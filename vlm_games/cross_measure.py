@@ -1,6 +1,7 @@
 """Games on held-out images of every source, by what runs came to.
 
-A run lies in W/<source>/seed_<n>.
+A run lies in W/<source>/seed_<n>. All its arms are measured; one that plays
+nothing is there in the runs on the first source alone.
 """
 
 import pathlib
@@ -15,6 +16,7 @@ from vlm_games.data.workdir import Workdir
 from vlm_games.evaluation.game_success import play_held_out
 from vlm_games.evaluation.measure import stack
 from vlm_games.games.play import Role
+from vlm_games.methods.registry import arms_of, idle_arms
 from vlm_games.report import cross_table
 from vlm_games.report.measures import MAIN
 from vlm_games.training import checkpoint
@@ -35,20 +37,22 @@ def measure_all(
       configs: of runs, by the source that they play on.
 
     Yields:
-      measured_on, played_on (None: the base), seed, and `game_success` and its
-      like in percent; beside the source that is rendered, answers, too.
+      measured_on, played_on (None: nothing), arm (None: the base), seed, and
+      `game_success` and its like in percent; beside the source that is
+      rendered, answers, too.
     """
+    arms = sum(len(arms_of(config)) for config in configs.values())
     with tqdm(
-        total=len(configs) * (1 + len(configs) * seeds),
+        total=len(configs) * (1 + arms * seeds),
         desc="measured",
         file=sys.stderr,
     ) as bar:
         for name, config in configs.items():
             setup = build(config)
-            for source, seed, params, metrics in models(
-                root, list(configs), seeds, setup.base_params
+            for which, params, metrics in models(
+                root, configs, seeds, setup.base_params
             ):
-                row = {"measured_on": name, "played_on": source, "seed": seed}
+                row = {"measured_on": name} | which
                 row |= game_figures(setup, params)
                 if not config.images:  # the only one whose answers are known
                     row |= {k: metrics[k] for k in cross_table.ANSWERS}
@@ -56,15 +60,23 @@ def measure_all(
                 yield row
 
 
-def models(root: pathlib.Path, sources: list[str], seeds: int, base):
-    """(source played on, seed, params, metrics) of the base, then of runs."""
-    first = folder_of(root, sources[0], 0)
-    yield None, None, base, Workdir(first).metrics(MAIN, 0)
-    for source in sources:
-        for seed in range(seeds):
-            found = find_iteration(folder_of(root, source, seed), MAIN, None)
-            params = checkpoint.load(found / "checkpoint", base)
-            yield source, seed, params, atomic.read_json(found / "metrics.json")
+def models(
+    root: pathlib.Path, configs: Mapping[str, ConfigDict], seeds: int, base
+):
+    """(which, params, metrics) of the base, then of every arm of the runs."""
+    first = folder_of(root, next(iter(configs)), 0)
+    nothing = {"played_on": None, "arm": None, "seed": None}
+    yield nothing, base, Workdir(first).metrics(MAIN, 0)
+    for source, config in configs.items():
+        for arm in arms_of(config):
+            played_on = None if arm in idle_arms(config) else source
+            for seed in range(seeds):
+                folder = folder_of(root, source, seed)
+                found = find_iteration(folder, arm, None)
+                params = checkpoint.load(found / "checkpoint", base)
+                metrics = atomic.read_json(found / "metrics.json")
+                which = {"played_on": played_on, "arm": arm, "seed": seed}
+                yield which, params, metrics
 
 
 def game_figures(setup: Setup, params) -> dict[str, float]:

@@ -20,6 +20,7 @@ from vlm_games import command_line
 from vlm_games.cross_measure import folder_of, measure_all
 from vlm_games.data import atomic
 from vlm_games.data.workdir import Workdir, WorkdirError
+from vlm_games.methods.registry import arms_of, idle_arms
 from vlm_games.planning.dry_run import dry_runs
 from vlm_games.planning.plan import find_device
 from vlm_games.report import cross_table
@@ -52,6 +53,8 @@ def main() -> int:
         name: [*_SET.value, f"config.images={images}"]
         for name, images in sources.items()
     }
+    for name, controls in playing_controls(fields, f"{path}:run").items():
+        fields[name].append(f"config.controls={controls}")
     if _DRY_RUN.value:
         return tell(fields, f"{path}:run", config.seeds)
     if _WORKDIR.value is None:
@@ -88,6 +91,21 @@ def cross(
     return text
 
 
+def playing_controls(
+    fields: Mapping[str, Sequence[str]], named: str
+) -> dict[str, tuple[str, ...]]:
+    """Controls of all runs but those on the first source, by source.
+
+    Arms that play nothing come to the same in all, so that one has them.
+    """
+    others = list(configs_of(fields, named).items())[1:]
+    return {
+        name: tuple(arm for arm in arms if arm not in idle_arms(config))
+        for name, config in others
+        for _, *arms in [arms_of(config)]
+    }
+
+
 def configs_of(fields: Mapping[str, Sequence[str]], named: str) -> dict:
     """The config of the runs, by source."""
     return {
@@ -103,7 +121,7 @@ def tell(fields: Mapping[str, Sequence[str]], named: str, seeds: int) -> int:
     runs = {f"{name}, {seeds} times (seeds)": c for name, c in configs.items()}
     text, fit = dry_runs(runs, device, pathlib.Path(named).parent)
     print(text)
-    models = 1 + len(configs) * seeds
+    models = 1 + seeds * sum(len(arms_of(c)) for c in configs.values())
     for name, c in configs.items():
         print(
             f"Measured on {name}: {c.eval.games:,} games on held-out images by "

@@ -23,3 +23,10 @@ def arms_of(config) -> tuple[str, ...]:
     standard = METHODS[config.method].standard
     controls = (standard if c == STANDARD else c for c in config.controls)
     return MAIN, *dict.fromkeys(controls)
+
+
+def idle_arms(config) -> tuple[str, ...]:
+    """Those of its arms that make no candidates: whatever the images, they
+    come to the same."""
+    idle = METHODS[config.method].idle
+    return tuple(arm for arm in arms_of(config) if arm in idle)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from vlm_games.report.intervals import interval
+from vlm_games.report.measures import MAIN
 
 GAMES = ("game_success", "game_success_likelihood")
 ANSWERS = ("vqa_yes_no", "vqa_other")
@@ -16,8 +17,8 @@ NAMES = {
 
 def markdown(rows: Sequence[dict]) -> str:
     """A table for each measure: a line for the base, in percent, and one for
-    each source that was played on, in points over it; mean of the seeds ± half
-    of the 95% interval.
+    each source that was played on, and each control, in points over it; mean of
+    the seeds ± half of the 95% interval.
 
     Args:
       rows: as `cross_measure.measure_all` gives them.
@@ -29,23 +30,32 @@ def markdown(rows: Sequence[dict]) -> str:
 
 def _table(key: str, rows: Sequence[dict]) -> str:
     measured = list(dict.fromkeys(r["measured_on"] for r in rows))
-    base = {r["measured_on"]: r[key] for r in rows if r["played_on"] is None}
+    base = {r["measured_on"]: r[key] for r in rows if r["arm"] is None}
     lines = [
         [f"{NAMES[key]} on", *measured],
         ["base", *(f"{base[name]:.1f}" for name in measured)],
     ]
-    for played in dict.fromkeys(r["played_on"] for r in rows):
-        if played is None:
+    models = dict.fromkeys((r["played_on"], r["arm"]) for r in rows)
+    for played, arm in models:
+        if arm is None:
             continue
         cells = []
         for name in measured:
             gains = [
                 r[key] - base[name]
                 for r in rows
-                if (r["played_on"], r["measured_on"]) == (played, name)
+                if (r["played_on"], r["arm"], r["measured_on"])
+                == (played, arm, name)
             ]
             found = interval(gains)
             cells.append(f"{found['mean']:+.1f} ± {found['half_width']:.1f}")
-        lines.append([f"played on {played}", *cells])
+        lines.append([_name(played, arm), *cells])
     head, *others = ("| " + " | ".join(line) + " |" for line in lines)
     return "\n".join([head, "|---" * len(lines[0]) + "|", *others]) + "\n"
+
+
+def _name(played: str | None, arm: str) -> str:
+    """What a line is called."""
+    if played is None:
+        return arm
+    return f"played on {played}" + (f", {arm}" if arm != MAIN else "")
