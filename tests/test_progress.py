@@ -52,6 +52,15 @@ def test_a_bar_begins_where_the_work_does():
     assert "640/640" in last
 
 
+def test_the_last_bar_is_full_though_nobody_closes_it():
+    """In a notebook; off a terminal a bar moves every half minute only."""
+    file = io.StringIO()
+    bars = Bars(file)
+    for part in range(4):
+        bars("main 1: measure", part, 3)
+    assert "3/3" in file.getvalue()
+
+
 def test_a_bar_says_that_it_waits_until_something_is_done():
     file = io.StringIO()
     bars = Bars(file)

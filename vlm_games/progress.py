@@ -46,6 +46,8 @@ class Bars:
         elif done > self._bar.n:
             self._bar.set_postfix_str("", refresh=False)
         self._bar.update(done - self._bar.n)
+        if done == of:  # the last bar of a run, which nothing may close
+            self._bar.refresh()
 
     def close(self, finished: bool = True) -> None:
         """Ends the bar in hand: full, unless it is not `finished` or nothing
