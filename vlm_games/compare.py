@@ -19,7 +19,12 @@ from vlm_games.data.workdir import Workdir, WorkdirError
 from vlm_games.planning.dry_run import dry_runs
 from vlm_games.planning.plan import find_device
 from vlm_games.report import comparison
-from vlm_games.side_by_side import RunFailedError, run_all, run_flags
+from vlm_games.side_by_side import (
+    RunFailedError,
+    folder_of,
+    run_all,
+    run_flags,
+)
 
 _CONFIG = command_line.define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of all runs.")
@@ -46,7 +51,7 @@ def main() -> int:
         raise ValueError(
             "give --workdir, the folder of all runs, or --dry_run."
         )
-    print(compare(config, path, pathlib.Path(_WORKDIR.value)))
+    print(compare(config, path, folder_of(_WORKDIR.value)))
     return 0
 
 

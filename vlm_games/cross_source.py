@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from absl import flags
 from ml_collections import config_flags
 
-from vlm_games import command_line
+from vlm_games import command_line, side_by_side
 from vlm_games.cross_measure import folder_of, measure_all
 from vlm_games.data import atomic
 from vlm_games.data.workdir import Workdir, WorkdirError
@@ -61,7 +61,7 @@ def main() -> int:
         raise ValueError(
             "give --workdir, the folder of all runs, or --dry_run."
         )
-    root = pathlib.Path(_WORKDIR.value)
+    root = side_by_side.folder_of(_WORKDIR.value)
     Workdir(root).claim(config.to_dict() | {"set": list(_SET.value)})
     print(cross(config, fields, f"{path}:run", root))
     return 0
