@@ -46,7 +46,9 @@ def take(root: pathlib.Path) -> "FolderLock | BucketLock":
     Raises:
       WorkdirError: another process holds it.
     """
-    return BucketLock(root) if is_remote(root) else FolderLock(root)
+    if is_remote(root):
+        return BucketLock(root, RENEW, STALE)
+    return FolderLock(root)
 
 
 class FolderLock:
@@ -74,8 +76,8 @@ class BucketLock:
     def __init__(
         self,
         root: pathlib.Path,
-        renew: float = RENEW,
-        stale: float = STALE,
+        renew: float,
+        stale: float,
         lost: Callable[[str], None] | None = None,
     ):
         """Takes the lock, which may take `stale` seconds.
