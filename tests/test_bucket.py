@@ -7,7 +7,6 @@ import importlib.util
 import json
 import os
 import pathlib
-import signal
 import threading
 import time
 
@@ -15,16 +14,11 @@ import fake_gcs
 import jax
 import numpy as np
 import pytest
-import together
-from processes import Processes
-from program import ROOT
-from test_hosts import assert_close
 from toy import STEPS, Bench
 
 import vlm_games.viewing.run_folder as viewer
 from vlm_games.data import atomic, lock, shards, storage
 from vlm_games.data.workdir import Workdir, WorkdirError, last_kept
-from vlm_games.host_watch import EXIT_LOST
 from vlm_games.report.tensorboard import write_scalars
 from vlm_games.report_run import finish, where_to_look
 from vlm_games.self_improve import self_improve
@@ -372,36 +366,3 @@ def test_the_viewer_reads_a_bucket(bench, objects, undisturbed, monkeypatch):
     assert run.progress() == {"done": 5, "of": 5, "state": "finished"}
     objects.delete("bucket/run/arms/control/iter_002/metrics.json", {})
     assert run.progress()["silent"] < 600
-
-
-# Several hosts ----------------------------------------------------------------
-
-TOGETHER = (str(ROOT / "tests/together.py"),)
-
-
-@pytest.mark.slow
-def test_hosts_that_share_a_bucket_alone_give_what_one_gives(objects, tmp_path):
-    """Also where one was killed; the clients are those of four processes."""
-    alone = together.improve(tmp_path / "uneven", "uneven")
-    cache, where = tmp_path / "compiled", ("gs://bucket/several", "uneven")
-    codes, texts, _ = Processes(
-        cache, 2, TOGETHER, *where, "1:train:2:SIGKILL"
-    ).end()
-    assert codes == [EXIT_LOST, -signal.SIGKILL], "\n".join(texts)
-    assert "in gs://bucket/several/uneven, last of all arms/main" in texts[0]
-    left = set(objects.found)
-    assert any(name.endswith("/step_2/sizes.json") for name in left)
-    # As if the minute had passed.
-    objects.delete("bucket/several/uneven/.lock", {})
-    codes, texts, _ = Processes(cache, 2, TOGETHER, *where).end()
-    assert codes == [0, 0], "\n".join(texts)
-    for host in range(2):
-        text, *_ = objects.found[f"bucket/several/uneven.{host}.json"]
-        found = json.loads(text)
-        assert found["own"]["made"] == []
-        assert_close(found["metrics"], alone["metrics"])
-    for path in (tmp_path / "uneven").rglob("*.jsonl"):
-        name = path.relative_to(tmp_path).as_posix()
-        found, *_ = objects.found[f"bucket/several/{name}"]
-        assert found == path.read_bytes()
-    assert "bucket/several/uneven/.lock" not in objects.found

@@ -46,7 +46,8 @@ class Workdir:
     """Paths and small files of one run."""
 
     def __init__(self, root: str | os.PathLike):
-        """Args: root: a folder, or gs://bucket/folder.
+        """Args:
+          root: a folder, or gs://bucket/folder.
 
         Raises:
           ValueError: it is another URL, or what reads buckets is missing.
