@@ -22,7 +22,6 @@ from vlm_games.data.workdir import Workdir, WorkdirError, last_kept
 from vlm_games.report.tensorboard import write_scalars
 from vlm_games.report_run import finish, where_to_look
 from vlm_games.self_improve import self_improve
-from vlm_games.side_by_side import folder_of
 from vlm_games.training import checkpoint
 from vlm_games.workbench import find_iteration
 
@@ -124,11 +123,11 @@ def test_what_reads_buckets_is_named_if_it_is_missing(monkeypatch):
     storage._use_gcsfs.cache_clear()
 
 
-def test_other_addresses_and_folders_of_several_runs_are_refused():
+def test_other_addresses_and_other_uses_are_refused():
     with pytest.raises(ValueError, match="gs://<bucket>/"):
         Workdir("s3://bucket/run")
     with pytest.raises(ValueError, match="a folder of this machine"):
-        folder_of("gs://bucket/runs")
+        storage.local("output", "gs://bucket/model")
 
 
 # The lock ---------------------------------------------------------------------

@@ -15,16 +15,12 @@ from absl import flags
 from ml_collections import config_flags
 
 from vlm_games import command_line
+from vlm_games.data import storage
 from vlm_games.data.workdir import Workdir, WorkdirError
 from vlm_games.planning.dry_run import dry_runs
 from vlm_games.planning.plan import find_device
 from vlm_games.report import comparison
-from vlm_games.side_by_side import (
-    RunFailedError,
-    folder_of,
-    run_all,
-    run_flags,
-)
+from vlm_games.side_by_side import RunFailedError, run_all, run_flags
 
 _CONFIG = command_line.define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of all runs.")
@@ -51,7 +47,7 @@ def main() -> int:
         raise ValueError(
             "give --workdir, the folder of all runs, or --dry_run."
         )
-    print(compare(config, path, folder_of(_WORKDIR.value)))
+    print(compare(config, path, storage.local("workdir", _WORKDIR.value)))
     return 0
 
 

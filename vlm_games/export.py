@@ -112,7 +112,8 @@ def describe(
 
 
 def main() -> None:
-    workdir, output = str(_WORKDIR.value), str(_OUTPUT.value)
+    workdir = str(_WORKDIR.value)
+    output = str(storage.local("output", str(_OUTPUT.value)))
     folder = find_iteration(workdir, _ARM.value, _ITERATION.value)
     config = Workdir(workdir).config()
     if _DRY_RUN.value:

@@ -11,26 +11,9 @@ from concurrent import futures
 from absl import logging
 from tqdm import tqdm
 
-from vlm_games.data.listing import is_remote
-
 
 class RunFailedError(RuntimeError):
     """A run ended before its time; the message has the end of its log."""
-
-
-def folder_of(named: str) -> pathlib.Path:
-    """The folder that runs are to lie in.
-
-    Raises:
-      ValueError: it is a bucket.
-    """
-    if is_remote(named):
-        raise ValueError(
-            f"--workdir={named}: give a folder of this machine, where the logs "
-            "of the runs lie, too. A single run of vlm_games.main may lie in a "
-            "bucket."
-        )
-    return pathlib.Path(named)
 
 
 def run_flags(named: str, seed: int, fields: Sequence[str]) -> list[str]:

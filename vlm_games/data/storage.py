@@ -74,6 +74,20 @@ def _use_gcsfs() -> None:
     fsspec.config.conf.setdefault("gs", {})["use_listings_cache"] = False
 
 
+def local(flag: str, named: str) -> pathlib.Path:
+    """The local folder that a flag names.
+
+    Raises:
+      ValueError: it is a URL, which pathlib would make a folder called "gs:".
+    """
+    if is_remote(named):
+        raise ValueError(
+            f"--{flag}={named}: give a folder of this machine; a run of "
+            "vlm_games.main is all that can lie in a bucket."
+        )
+    return pathlib.Path(named)
+
+
 def check_bucket(root: pathlib.Path) -> None:
     """Writes, reads and deletes an object, by both clients that are used.
 
