@@ -71,6 +71,7 @@ setuptools.setup(
         "einops>=0.8",
         "etils[epath]>=1.9.1",
         "flax>=0.12.8",
+        "fsspec>=2026.2",
         f"jax{JAX_RANGE}",
         "jinja2>=3.1",
         "ml_collections>=1.0",
@@ -81,6 +82,7 @@ setuptools.setup(
         "safetensors>=0.5",
         "scipy>=1.14",
         "tensorboardX>=2.6.2",
+        "tensorstore>=0.1.84",
         "tensorflow-datasets>=4.9.9",
         "tqdm>=4.66",
         "transformers>=5.0,<6",
@@ -93,6 +95,7 @@ setuptools.setup(
         "cuda": [f"jax[cuda12]{JAX_RANGE}"],
         # ruff's formatting may change with its minor version, hence the bound.
         "test": [
+            "gcsfs>=2026.10",
             "hypothesis>=6.150",
             "ipykernel>=7.0",
             "ipywidgets>=8.1",
@@ -110,6 +113,8 @@ setuptools.setup(
             "starlette>=1.0",
             "uvicorn>=0.40",
         ],
+        # gs:// paths, such as --workdir=gs://bucket/run.
+        "gcs": ["gcsfs>=2026.10"],
         # config.images = "hf:..."; from 4.0 on it runs no code of a dataset.
         "hf": ["datasets>=4.0"],
         # config.game.search = "faiss".

@@ -46,7 +46,7 @@ start() {
     --num-slices="$slices" --base-docker-image="$image" --script-dir=. \
     --max-restarts="$restarts" --restart-on-user-code-failure \
     --termination-grace-period-seconds=120 \
-    --command="pip install --quiet -e '.[tpu]' && \
+    --command="pip install --quiet -e '.[tpu,gcs]' && \
 exec python -m vlm_games.main --hosts=auto $flags"
 }
 

@@ -56,7 +56,7 @@ command -v python3.11 > /dev/null || {
   sudo apt-get -qq install python3.11 python3.11-venv
 }
 python3.11 -m venv venv
-venv/bin/pip install --quiet -e './vlm_games[tpu]'"
+venv/bin/pip install --quiet -e './vlm_games[tpu,gcs]'"
 }
 
 start() {

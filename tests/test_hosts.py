@@ -2,10 +2,12 @@
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 import signal
 import types
 
+import fake_gcs
 import pytest
 import together
 from processes import Processes
@@ -182,6 +184,41 @@ def test_whoever_dies_while_host_0_measures_another_number_goes_on(
     for host in told(tmp_path, "uneven", 2):
         assert host["own"]["made"] == []
         assert_close(host["metrics"], alone[1]["uneven"]["metrics"])
+
+
+@pytest.mark.slow
+def test_hosts_that_share_a_bucket_alone_go_on_to_what_one_gives(
+    cache, alone, monkeypatch
+):
+    """What is played before a kill and trained after it goes through it."""
+    if importlib.util.find_spec("gcsfs") is None:
+        pytest.skip("gcsfs is not installed")
+    where = "gs://bucket/several", "uneven"
+    with fake_gcs.served() as (objects, variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        codes, texts, _ = Processes(
+            cache, 2, TOGETHER, *where, "1:train:2:SIGKILL"
+        ).end()
+        assert codes == [EXIT_LOST, -signal.SIGKILL], "\n".join(texts)
+        assert "kept in gs://bucket/several/uneven, last of all" in texts[0]
+        run = "bucket/several/uneven"
+        state = f"{run}/arms/main/iter_001/training/sft/step_2/sizes.json"
+        assert state in objects.found
+        objects.delete(f"{run}/.lock", {})  # as if a minute had passed
+        codes, texts, _ = Processes(cache, 2, TOGETHER, *where).end()
+        assert codes == [0, 0], "\n".join(texts)
+    found = {name: content for name, (content, *_) in objects.found.items()}
+    for host in range(2):
+        told = json.loads(found[f"bucket/several/uneven.{host}.json"])
+        assert told["own"]["made"] == []
+        assert_close(told["metrics"], alone[1]["uneven"]["metrics"])
+    shards = sorted((alone[0] / "uneven").rglob("*.jsonl"))
+    assert len(shards) == 3
+    for path in shards:
+        name = path.relative_to(alone[0]).as_posix()
+        assert found[f"bucket/several/{name}"] == path.read_bytes()
+    assert f"{run}/.lock" not in found
 
 
 TALK = """

@@ -12,7 +12,6 @@ a file FOLDER/paused, and waits there.
 
 import json
 import os
-import pathlib
 import runpy
 import signal
 import sys
@@ -25,6 +24,7 @@ from conftest import WORDS, lively_params, tiny_config
 from program import ROOT
 
 from vlm_games import host_watch, hosts, self_improve
+from vlm_games.data import storage
 from vlm_games.data.examples import Example, read, said
 from vlm_games.data.records import GameRecord, Turn
 from vlm_games.data.tokenizer import word_tokenizer
@@ -197,7 +197,7 @@ def main(count, host, port, folder, cases, fault=None):
             time.sleep(PATIENT)
         os.kill(os.getpid(), signal.Signals[fault.removeprefix(place)])
 
-    folder = pathlib.Path(folder)
+    folder = storage.path_of(folder)
 
     def kept():
         return "\n".join(last_kept(folder / case) for case in cases.split(","))

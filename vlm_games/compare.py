@@ -15,6 +15,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from vlm_games import command_line
+from vlm_games.data import storage
 from vlm_games.data.workdir import Workdir, WorkdirError
 from vlm_games.planning.dry_run import dry_runs
 from vlm_games.planning.plan import find_device
@@ -46,7 +47,7 @@ def main() -> int:
         raise ValueError(
             "give --workdir, the folder of all runs, or --dry_run."
         )
-    print(compare(config, path, pathlib.Path(_WORKDIR.value)))
+    print(compare(config, path, storage.local("workdir", _WORKDIR.value)))
     return 0
 
 

@@ -18,7 +18,7 @@ from ml_collections import config_flags
 
 from vlm_games import command_line
 from vlm_games.cross_measure import folder_of, measure_all
-from vlm_games.data import atomic
+from vlm_games.data import atomic, storage
 from vlm_games.data.workdir import Workdir, WorkdirError
 from vlm_games.methods.registry import arms_of, idle_arms
 from vlm_games.planning.dry_run import dry_runs
@@ -61,7 +61,7 @@ def main() -> int:
         raise ValueError(
             "give --workdir, the folder of all runs, or --dry_run."
         )
-    root = pathlib.Path(_WORKDIR.value)
+    root = storage.local("workdir", _WORKDIR.value)
     Workdir(root).claim(config.to_dict() | {"set": list(_SET.value)})
     print(cross(config, fields, f"{path}:run", root))
     return 0

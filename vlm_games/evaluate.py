@@ -200,7 +200,6 @@ def _lacks(benchmark: Benchmark, files: Files) -> bool:
 
 
 def _write(path: str, content: str) -> None:
-    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
     atomic.write_bytes(path, content.encode())
 
 

@@ -16,6 +16,7 @@ from absl import flags
 
 from vlm_games import command_line
 from vlm_games.base_model import is_public
+from vlm_games.data import storage
 from vlm_games.data.workdir import Workdir, WorkdirError
 from vlm_games.hub import peft
 from vlm_games.hub.pretrained import find_folder, load_pretrained
@@ -99,7 +100,7 @@ def describe(
     """What `export` would read and write; only sizes of files are looked at."""
     what = "adapters for PEFT" if adapters else "whole model"
     read = folder / "checkpoint"
-    size = sum(f.stat().st_size for f in read.rglob("*") if f.is_file())
+    size = sum(file.size for file in storage.files_in(read).values())
     exists = pathlib.Path(output).exists()
     there = ", which exists and is written into" if exists else ""
     return (
@@ -111,9 +112,10 @@ def describe(
 
 
 def main() -> None:
-    workdir, output = str(_WORKDIR.value), str(_OUTPUT.value)
+    workdir = str(_WORKDIR.value)
+    output = str(storage.local("output", str(_OUTPUT.value)))
     folder = find_iteration(workdir, _ARM.value, _ITERATION.value)
-    config = Workdir(pathlib.Path(workdir)).config()
+    config = Workdir(workdir).config()
     if _DRY_RUN.value:
         print(describe(folder, config, output, _ADAPTERS.value))
         return

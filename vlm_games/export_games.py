@@ -11,6 +11,7 @@ exported by vlm_games.export.
 from absl import flags
 
 from vlm_games import command_line
+from vlm_games.data import storage
 from vlm_games.data.workdir import Workdir, WorkdirError
 from vlm_games.exporting.formats import FORMATS, write
 from vlm_games.exporting.gather import gather
@@ -26,7 +27,8 @@ _DRY_RUN = command_line.define_dry_run()
 
 def main() -> None:
     workdir, arm = Workdir(str(_WORKDIR.value)), _ARM.value
-    name, output = _FORMAT.value, str(_OUTPUT.value)
+    name = _FORMAT.value
+    output = str(storage.local("output", str(_OUTPUT.value)))
     config = config_of(workdir)
     folder = find_iteration(workdir.root, arm, _ITERATION.value)
     iteration = int(folder.name.removeprefix("iter_"))

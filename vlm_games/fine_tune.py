@@ -9,7 +9,6 @@ The stages of an iteration follow one another; each leaves what it learned:
 
 import dataclasses
 import pathlib
-import shutil
 from collections.abc import Sequence
 
 import jax
@@ -269,7 +268,7 @@ def tidy(run: Run, arm: str, iteration: int) -> None:
     for phase in ("warm_up", "training"):
         for stage in (folder / phase).glob("*"):
             checkpoint.prune(stage)
-            shutil.rmtree(stage / "params", ignore_errors=True)
+            checkpoint.delete(stage / "params")
 
 
 def check_finite(metrics, course: Course, number: int) -> dict[str, float]:

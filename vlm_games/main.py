@@ -28,7 +28,10 @@ from vlm_games.whole_run import carry_out
 
 _CONFIG = command_line.define_config()
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder of the run; a new one, or one to go on with."
+    "workdir",
+    None,
+    "Folder of the run, here or gs://bucket/folder; a new one, or one to go on "
+    "with.",
 )
 _HOSTS = flags.DEFINE_string(
     "hosts", "1", "Processes of the run; auto where the cluster tells them."

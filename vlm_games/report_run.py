@@ -2,10 +2,11 @@
 
 import json
 import os
-import pathlib
 import shlex
 from collections.abc import Sequence
 
+from vlm_games.data import storage
+from vlm_games.data.listing import is_remote
 from vlm_games.methods.method import MAIN
 from vlm_games.methods.registry import METHODS
 from vlm_games.report.candidates import CandidateView
@@ -57,9 +58,14 @@ def finish(run: Run, results: dict[str, list[dict]], seconds: float) -> str:
 
 def where_to_look(workdir: str | os.PathLike) -> str:
     """The last words of a finished run on a terminal."""
-    root = pathlib.Path(workdir).resolve()
+    root = storage.path_of(workdir)
+    if is_remote(root):
+        look = f"Get it: gcloud storage cp {root / 'report.html'} ."
+    else:
+        root = root.resolve()
+        look = f"Look at {(root / 'report.html').as_uri()}"
     return (
-        f"Look at {(root / 'report.html').as_uri()}\n"
+        f"{look}\n"
         f"or run: python -m vlm_games.view --workdir={shlex.quote(str(root))}"
     )
 

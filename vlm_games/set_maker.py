@@ -124,7 +124,6 @@ class SetMaker:
         if not path.exists():
             content = io.BytesIO()
             np.save(content, make(), allow_pickle=False)
-            path.parent.mkdir(parents=True, exist_ok=True)
             atomic.write_bytes(path, content.getvalue())
         return np.load(path, allow_pickle=False)
 

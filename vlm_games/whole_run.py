@@ -14,6 +14,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from vlm_games import hosts
+from vlm_games.data import storage
 from vlm_games.data.workdir import Workdir
 from vlm_games.methods.method import MAIN
 from vlm_games.preemption import Notice
@@ -73,19 +74,23 @@ def carry_out(
 
     Args:
       config: ConfigDict, such as `command_line.load_config` gives.
-      workdir: folder of the run; a new one, or one to go on with.
+      workdir: folder of the run, here or gs://bucket/folder; a new one, or one
+        to go on with.
       progress: told how far the work is, such as `progress.Bars()`.
       notice: whether the machine is wanted back; nobody asks if None.
 
     Raises:
-      ValueError, FileNotFoundError: saying which field is at fault.
+      ValueError, OSError: saying which field is at fault, or what a bucket
+        refuses.
       WorkdirError: the folder is in use, or another config's.
       DivergedError: training came to figures that are none.
     """
     started = time.time()
-    place, setup = Workdir(workdir), build(config)
-    place.claim(config.to_dict() | {"digests": setup.digests})
+    place = Workdir(workdir)
+    storage.check_bucket(place.root)
+    setup = build(config)
     try:
+        place.claim(config.to_dict() | {"digests": setup.digests})
         if place.metrics(MAIN, 0) is None:  # a new run
             warn_of_skipped(setup.skipped)
         run = Run(config, setup, place, progress, notice or Notice())

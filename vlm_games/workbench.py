@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from vlm_games import choices, hosts
 from vlm_games.base_model import BaseModel, find_model, load_base
+from vlm_games.data import storage
 from vlm_games.data.held_out import split
 from vlm_games.data.images import ImageSource, RenderedSource, Subset
 from vlm_games.data.opening import check_enough, open_source
@@ -90,7 +91,10 @@ class Run:
         if step not in self.config.profile:
             yield lambda arrays: None
             return
-        with jax.profiler.trace(self.workdir.root / "profile" / step):
+        with (
+            storage.filled(self.workdir.root / "profile" / step) as folder,
+            jax.profiler.trace(folder),
+        ):
             yield jax.block_until_ready
 
 
@@ -118,7 +122,7 @@ def find_iteration(workdir, arm: str, iteration: int | None) -> pathlib.Path:
       FileNotFoundError: the run has none such, or its checkpoint is lost.
     """
     name = "iter_*" if iteration is None else f"iter_{iteration:03d}"
-    found = sorted(pathlib.Path(workdir).glob(f"arms/{arm}/{name}"))
+    found = sorted(storage.path_of(workdir).glob(f"arms/{arm}/{name}"))
     there = [path for path in found if path.name != "iter_000"]  # the base
     done = [p for p in there if checkpoint.exists(p / "checkpoint")]
     lost = [
@@ -150,7 +154,8 @@ def _number(folder: pathlib.Path) -> int:
 def _finished(workdir) -> str:
     """The arms that have finished iterations, in words."""
     found: dict[str, list[str]] = {}
-    for path in sorted(pathlib.Path(workdir).glob("arms/*/iter_*/checkpoint")):
+    there = storage.path_of(workdir).glob("arms/*/iter_*/checkpoint")
+    for path in sorted(there):
         if checkpoint.exists(path):
             number = str(_number(path.parent))
             found.setdefault(path.parents[1].name, []).append(number)

@@ -1,28 +1,37 @@
 """Writing a file so that no reader, and no crash, ever sees half of it.
 
-What is torn all the same, by a bad disk or half a copy, is set aside.
+On a disk it is written beside its place and renamed; an object of a bucket
+appears as a whole by itself. What is torn all the same, by a bad disk or half a
+copy, is set aside.
 """
 
 import json
 import os
 import pathlib
-import shutil
 from typing import Any
 
 from absl import logging
+
+from vlm_games.data import storage
+from vlm_games.data.listing import is_remote
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
     """Puts `content` at `path`, durably; until then the old file stays.
 
     Args:
-      path: file in an existing local folder.
-      content: what it is to hold.
+      path: a local file, the folder of which is made if need be, or an object
+        gs://bucket/name. content: what it is to hold.
 
     Raises:
-      OSError: the disk is full or not writeable; the old file is untouched.
+      OSError: the disk is full or not writeable, or the bucket refuses; the
+        old file is untouched.
     """
-    path = pathlib.Path(path)
+    path = storage.path_of(path)
+    if is_remote(path):
+        storage.put(path, content)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, since a rename is atomic within a file system only;
     # hidden, so that a listing of finished files passes it over; with the
     # process id, so that two writers never share it.
@@ -52,9 +61,7 @@ def _sync_folder(folder: pathlib.Path) -> None:
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Writes JSON as `write_bytes` does; the folder is made if need be."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes JSON as `write_bytes` does."""
     write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
@@ -63,7 +70,7 @@ def read_json(path: str | os.PathLike) -> dict | None:
 
     A torn one is set aside.
     """
-    path = pathlib.Path(path)
+    path = storage.path_of(path)
     try:
         found = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -89,6 +96,4 @@ def set_aside(path: pathlib.Path, fault: str) -> None:
         fault,
         aside.name,
     )
-    if aside.is_dir():
-        shutil.rmtree(aside)
-    path.replace(aside)
+    storage.move(path, aside)

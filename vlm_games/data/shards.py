@@ -11,7 +11,7 @@ import pathlib
 from collections.abc import Iterable
 from typing import TypeVar
 
-from vlm_games.data import atomic
+from vlm_games.data import atomic, storage
 from vlm_games.data.schema import Record, RecordError
 
 Kind = TypeVar("Kind", bound=Record)
@@ -30,12 +30,11 @@ def write_shard(path: str | os.PathLike, records: Iterable[Record]) -> None:
 
     Raises:
       RecordError: a record is not sound; nothing is written.
-      OSError: the disk refused.
+      OSError: the disk or the bucket refused.
     """
-    path = _local(path)
+    path = storage.path_of(path)
     lines = [record.to_json() + "\n" for record in records]
     content = "".join(lines).encode("ascii")
-    path.parent.mkdir(parents=True, exist_ok=True)
     checksum = f"{hashlib.sha256(content).hexdigest()}  {path.name}\n"
     atomic.write_bytes(_checksum_path(path), checksum.encode())
     atomic.write_bytes(path, content)
@@ -49,7 +48,7 @@ def read_shard(path: str | os.PathLike, kind: type[Kind]) -> list[Kind]:
       TornShardError: the shard is not what was written.
       RecordError: a line breaks the schema, named by file, line and field.
     """
-    path = _local(path)
+    path = storage.path_of(path)
     content = path.read_bytes()
     _check_whole(path, content)
     if not content:
@@ -74,14 +73,14 @@ def read_shard(path: str | os.PathLike, kind: type[Kind]) -> list[Kind]:
 
 def delete_shard(path: str | os.PathLike) -> None:
     """Deletes a shard, and then its checksum."""
-    path = _local(path)
+    path = storage.path_of(path)
     path.unlink()
     _checksum_path(path).unlink(missing_ok=True)
 
 
 def is_whole(path: str | os.PathLike) -> bool:
     """Whether a shard's bytes are those that were written."""
-    path = _local(path)
+    path = storage.path_of(path)
     try:
         _check_whole(path, path.read_bytes())
     except TornShardError:
@@ -94,7 +93,7 @@ def list_shards(folder: str | os.PathLike) -> list[pathlib.Path]:
 
     Whether each is whole, `is_whole` says.
     """
-    return sorted(_local(folder).glob("shard_*.jsonl"))
+    return sorted(storage.path_of(folder).glob("shard_*.jsonl"))
 
 
 def _check_whole(path: pathlib.Path, content: bytes) -> None:
@@ -114,13 +113,3 @@ def _check_whole(path: pathlib.Path, content: bytes) -> None:
 
 def _checksum_path(path: pathlib.Path) -> pathlib.Path:
     return path.with_name(path.name + ".sha256")
-
-
-def _local(path: str | os.PathLike) -> pathlib.Path:
-    # pathlib would quietly make a local folder called "gs:".
-    if "://" in os.fspath(path):
-        raise ValueError(
-            f"{path}: shards are written to a file system; mount the bucket "
-            "(gcsfuse) and give the mounted path."
-        )
-    return pathlib.Path(path)

@@ -9,16 +9,14 @@ W/arms/<arm>/iter_<k>/dialogs/    shards of candidates, see `shards`
 W/summary.json, report.html, tensorboard/<arm>/
 """
 
-import contextlib
-import fcntl
 import json
 import os
 import pathlib
 from collections.abc import Collection, Mapping
-from typing import IO
 
 from vlm_games import hosts
-from vlm_games.data import atomic
+from vlm_games.data import atomic, lock, storage
+from vlm_games.data.lock import WorkdirError
 from vlm_games.data.schema import Record
 from vlm_games.data.shards import (
     TornShardError,
@@ -44,16 +42,18 @@ DIGESTS = "digests."
 SHOWN = 5
 
 
-class WorkdirError(RuntimeError):
-    """The workdir cannot be used for this run; the message says why."""
-
-
 class Workdir:
     """Paths and small files of one run."""
 
     def __init__(self, root: str | os.PathLike):
-        self.root = pathlib.Path(root)
-        self._lock: IO | None = None
+        """Args:
+          root: a folder, or gs://bucket/folder.
+
+        Raises:
+          ValueError: it is another URL, or what reads buckets is missing.
+        """
+        self.root = storage.path_of(root)
+        self._lock: lock.FolderLock | lock.BucketLock | None = None
 
     def claim(self, config: dict) -> None:
         """Makes the folder this run's own until `release` or the process ends.
@@ -66,31 +66,19 @@ class Workdir:
             another config; the message names the fields that differ.
         """
         if hosts.is_first():
-            self._lock_up()
+            self._lock = lock.take(self.root)
             self._keep(config)
         hosts.meet("workdir claimed")
-        if not (self.root / "config.json").exists():
+        if not (self.root / storage.CONFIG).exists():
             raise WorkdirError(
                 f"Host {hosts.index()} does not see what host 0 wrote into "
                 f"{self.root}. All hosts need one --workdir that they share."
             )
         self._keep(config)
 
-    def _lock_up(self) -> None:
-        self.root.mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.root / ".lock", "w")  # noqa: SIM115
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self.release()
-            raise WorkdirError(
-                f"Another process is running in {self.root}. Wait for it, or "
-                "give this run a --workdir of its own."
-            ) from error
-
     def _keep(self, config: dict) -> None:
         """Writes the config, or compares it with the one that is there."""
-        path = self.root / "config.json"
+        path = self.root / storage.CONFIG
         if path.exists():
             found = flatten(self.config())
             mine = flatten(json.loads(json.dumps(config)))
@@ -112,7 +100,8 @@ class Workdir:
     def release(self) -> None:
         """Lets others claim the folder, in this process too."""
         if self._lock is not None:
-            self._lock.close()
+            self._lock.release()
+            self._lock = None
 
     def config(self) -> dict:
         """What the run was started with, and the digests of its inputs.
@@ -120,7 +109,7 @@ class Workdir:
         Raises:
           FileNotFoundError: no run was ever started in the folder.
         """
-        path = self.root / "config.json"
+        path = self.root / storage.CONFIG
         if not path.is_file():
             raise FileNotFoundError(
                 f"{self.root} holds no run: it has no config.json. Give the "
@@ -201,18 +190,24 @@ class Workdir:
 
 def last_kept(root: str | os.PathLike) -> str:
     """What a run has finished last, in words."""
-    root, found = pathlib.Path(root), []
-    for pattern in KEPT:
-        for path in root.glob(f"arms/*/*/{pattern}"):
-            with contextlib.suppress(FileNotFoundError):  # pruned meanwhile
-                found.append((path.stat().st_mtime, path))
+    root = storage.path_of(root)
+    found = [
+        (file.changed, pathlib.PurePath(name))
+        for name, file in storage.files_in(root / "arms").items()
+        if _is_kept(pathlib.PurePath(name))
+    ]
     if not found:
         return f"Nothing is finished in {root} yet."
     _, path = max(found)
     last = path.parent if path.name == SIZES else path
-    return (
-        f"All that was finished is kept in {root}, last of all "
-        f"{last.relative_to(root)}."
+    return f"All that was finished is kept in {root}, last of all arms/{last}."
+
+
+def _is_kept(path: pathlib.PurePath) -> bool:
+    """Whether a file of arms/ tells that something is finished."""
+    return any(
+        len(path.parts) == 3 + pattern.count("/") and path.match(pattern)
+        for pattern in KEPT
     )
 
 

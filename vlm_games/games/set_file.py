@@ -40,8 +40,6 @@ def write_sets(
         )
         for one in sets
     ]
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_bytes(path, ("\n".join(lines) + "\n").encode())
 
 

@@ -56,7 +56,6 @@ def write_report(
     page = render(
         title, config_text, arms, shown, skipped, sets, own_images, chance
     )
-    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
     # A file name that is not UTF-8 reaches here as lone surrogates.
     atomic.write_bytes(path, page.encode("utf-8", "backslashreplace"))
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 from collections.abc import Mapping
 
 from vlm_games.data import atomic
@@ -39,7 +38,6 @@ def summary_rows(main_metrics: list[dict]) -> list[dict]:
 def write_summary(path: str | os.PathLike, rows: list[dict]) -> None:
     """Writes the rows as JSON, in one step: the old file or the new one."""
     text = json.dumps(rows, indent=2, allow_nan=False) + "\n"
-    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
     atomic.write_bytes(path, text.encode())
 
 

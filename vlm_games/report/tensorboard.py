@@ -1,7 +1,6 @@
 """The figures of an iteration as TensorBoard scalars."""
 
 import os
-import pathlib
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,6 +9,7 @@ from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 
+from vlm_games.data import storage
 from vlm_games.report import measures
 
 
@@ -23,24 +23,25 @@ def write_scalars(
     an earlier call: a resumed run that repeats a step draws it once.
 
     Raises:
-      OSError: the disk is full.
+      OSError: the disk is full, or the bucket refuses.
     """
     suffix = f".step_{step:05d}"
-    for old in pathlib.Path(logdir).glob(f"events.out.tfevents.*{suffix}"):
+    place = storage.path_of(logdir)
+    for old in list(place.glob(f"events.out.tfevents.*{suffix}")):
         old.unlink()
-    pathlib.Path(logdir).mkdir(parents=True, exist_ok=True)
-    # Not SummaryWriter: its thread dies of a full disk, and then it waits for
-    # that thread for ever.
-    writer = EventsWriter(os.path.join(logdir, "events"), suffix)
-    for tag, value in scalars(metrics):
-        writer.write_event(
-            Event(
-                wall_time=time.time(),
-                step=step,
-                summary=summary.scalar(tag, value),
+    with storage.filled(place) as folder:
+        # Not SummaryWriter: its thread dies of a full disk, and then it waits
+        # for that thread for ever.
+        writer = EventsWriter(os.path.join(folder, "events"), suffix)
+        for tag, value in scalars(metrics):
+            writer.write_event(
+                Event(
+                    wall_time=time.time(),
+                    step=step,
+                    summary=summary.scalar(tag, value),
+                )
             )
-        )
-    writer.close()
+        writer.close()
 
 
 def scalars(

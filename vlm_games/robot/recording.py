@@ -71,7 +71,6 @@ def record_episode(
         TASKS[episode.task], rollout.positions[steps], look, settings.size
     )
     path = _rows(folder, episode)
-    path.parent.mkdir(parents=True, exist_ok=True)
     for step, picture in zip(steps, pictures, strict=True):
         atomic.write_bytes(path.with_name(f"{step:03d}.jpg"), _jpeg(picture))
     labels = {

@@ -1,23 +1,25 @@
 """Orbax checkpoints of params and of training under way.
 
-Orbax writes beside the place and renames, so no crash leaves half of one. What
-half a copy or a bad disk leaves shows by the lengths of its files, which lie
-beside them in sizes.json. Arrays are restored to the shapes and devices of a
-template, so that a run can go on with another number of devices.
+On a disk Orbax writes beside the place and renames, so no crash leaves half of
+one. In a bucket it writes the objects where they stay, and a checkpoint is
+there once sizes.json is, which is written last. What half a copy or a bad disk
+leaves shows by the lengths of its files, which sizes.json tells. Arrays are
+restored to the shapes and devices of a template, so that a run can go on with
+another number of devices.
 """
 
 import json
 import os
 import pathlib
 import re
-import shutil
 
 import jax
 from absl import logging
 from orbax.checkpoint import v1 as ocp
 
 from vlm_games import hosts
-from vlm_games.data import atomic
+from vlm_games.data import atomic, storage
+from vlm_games.data.listing import is_remote
 from vlm_games.data.workdir import SIZES
 
 
@@ -29,13 +31,21 @@ def save(path: pathlib.Path, tree) -> None:
 
     Raises:
       OSError: the disk is full, or refuses; nothing lies at `path` then.
+      ValueError: a bucket refuses.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if is_remote(path):
+        # Not by Orbax, which would delete sizes.json in between, and asks for
+        # the right to look at the bucket itself.
+        if hosts.is_first():
+            delete(path)
+        hosts.meet(f"place for {path}")
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
     verbosity = logging.get_verbosity()
     # Lest each of Orbax's threads prints the trace of what is raised anyway.
     logging.set_verbosity(logging.FATAL)
     try:
-        ocp.save(path.absolute(), tree, overwrite=True)
+        ocp.save(_whole(path), tree, overwrite=not is_remote(path))
     except ValueError as error:  # by which TensorStore tells of the disk
         found = re.search(r"os_error_code='(\d+)'", str(error))
         if found is None:
@@ -59,7 +69,12 @@ def load(path: pathlib.Path, like):
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
         like,
     )
-    return ocp.load(path.absolute(), abstract)
+    return ocp.load(_whole(path), abstract)
+
+
+def _whole(path: pathlib.Path) -> pathlib.Path:
+    """The path from the root on, as Orbax wants it."""
+    return path if is_remote(path) else path.absolute()
 
 
 def exists(path: pathlib.Path) -> bool:
@@ -76,6 +91,8 @@ def _look(path: pathlib.Path) -> bool:
     """What host 0 does for `find`."""
     if not path.is_dir():
         return False
+    if is_remote(path) and not (path / SIZES).exists():
+        return False  # killed while it was written: written over
     fault = _fault(path)
     if fault is not None:
         atomic.set_aside(path, fault)
@@ -91,7 +108,7 @@ def latest(folder: pathlib.Path) -> tuple[int, pathlib.Path] | None:
     def look() -> int | None:
         steps = [
             int(match[1])
-            for path in list(folder.iterdir() if folder.is_dir() else ())
+            for path in list(folder.glob("step_*"))
             if (match := re.fullmatch(r"step_([0-9]+)", path.name))
             and _look(path)
         ]
@@ -105,27 +122,36 @@ def prune(folder: pathlib.Path, keep: int | None = None) -> None:
     """Deletes the `step_<n>` in `folder` but for step `keep`."""
     if not hosts.is_first():
         return
-    for path in list(folder.glob("step_*")) if folder.is_dir() else []:
+    for path in list(folder.glob("step_*")):
         if path.name != f"step_{keep}":
-            shutil.rmtree(path, ignore_errors=True)
+            delete(path)
+
+
+def delete(path: pathlib.Path) -> None:
+    """Deletes a checkpoint, if one is there; host 0 alone calls it."""
+    if is_remote(path):  # where it is whole by its sizes.json
+        (path / SIZES).unlink(missing_ok=True)
+    storage.delete(path)
 
 
 def _sizes(path: pathlib.Path) -> dict[str, int]:
     """Length of every file of a checkpoint, bytes."""
     return {
-        file.relative_to(path).as_posix(): file.stat().st_size
-        for file in sorted(path.rglob("*"))
-        if file.is_file() and file.name != SIZES
+        name: file.size
+        for name, file in storage.files_in(path).items()
+        if pathlib.PurePath(name).name != SIZES
     }
 
 
 def _fault(path: pathlib.Path) -> str | None:
     """Why a folder is no whole checkpoint, or None."""
-    if not ocp.is_orbax_checkpoint(path.absolute()):
+    if not is_remote(path) and not ocp.is_orbax_checkpoint(path.absolute()):
         return "no checkpoint of Orbax"
     try:
         expected = json.loads((path / SIZES).read_bytes())
     except FileNotFoundError:
+        if is_remote(path):
+            return f"it has no {SIZES}"
         return None  # killed between Orbax's rename and the sizes
     except ValueError:
         expected = None

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from vlm_games.base_model import find_instructions
+from vlm_games.data import storage
 from vlm_games.data.images import ImageSource
 from vlm_games.data.records import GameRecord
 from vlm_games.data.schema import Record
@@ -147,10 +148,13 @@ class RunFolder:
     def _records(self, arm: str, iteration: int) -> dict[tuple[int, int], Any]:
         """By shard and place in it; a torn shard is being made again."""
         found: dict[tuple[int, int], Any] = {}
+        folder = self.workdir.iteration(arm, iteration) / "dialogs"
+        files = storage.files_in(folder)
         for path in self.shards(arm, iteration):
+            if path.name not in files:  # not yet when they were listed
+                continue
             try:
-                changed = path.stat().st_mtime_ns
-                records = _read(path, changed, self.config.method)
+                records = _read(path, files[path.name], self.config.method)
             except (FileNotFoundError, TornShardError):
                 continue
             shard = int(path.stem.rpartition("_")[2])
@@ -237,15 +241,18 @@ class RunFolder:
 
 
 @functools.lru_cache(SHARDS_KEPT)
-def _read(path: pathlib.Path, changed: int, method: str) -> Sequence[Record]:
-    """Of a shard; `changed` makes one that was written again a new one."""
-    del changed
+def _read(
+    path: pathlib.Path, file: storage.File, method: str
+) -> Sequence[Record]:
+    """Of a shard; by `file` one that was written again is a new one."""
+    del file
     return tuple(read_shard(path, METHODS[method].record))
 
 
 def _last_change(root: pathlib.Path) -> float:
-    """When anything in the folder was written, seconds of the epoch."""
+    """When anything of the run was written, seconds of the epoch."""
     return max(
-        (p.stat().st_mtime for p in root.glob("arms/*/*/**") if p.exists()),
-        default=root.stat().st_mtime,
+        file.changed
+        for name, file in storage.files_in(root).items()
+        if name.startswith("arms/") or name == storage.CONFIG
     )

@@ -42,7 +42,6 @@ def run(
     path = pathlib.Path(path)
     check_claim(path, made_with)
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
         content = json.dumps(made_with, indent=1) + "\n"
         atomic.write_bytes(_note(path), content.encode())
     done = _resume(benchmark, path)
