@@ -126,8 +126,8 @@ def test_what_reads_buckets_is_named_if_it_is_missing(monkeypatch):
 def test_other_addresses_and_other_uses_are_refused():
     with pytest.raises(ValueError, match="gs://<bucket>/"):
         Workdir("s3://bucket/run")
-    with pytest.raises(ValueError, match="a folder of this machine"):
-        storage.local("output", "gs://bucket/model")
+    with pytest.raises(ValueError, match="a place on this machine"):
+        storage.local("--output", "gs://bucket/model")
 
 
 # The lock ---------------------------------------------------------------------

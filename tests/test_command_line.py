@@ -139,6 +139,12 @@ def test_a_number_without_sense_is_refused_with_its_field(path, value, words):
         choices.check(change(path, value))
 
 
+@pytest.mark.parametrize("path", ["image_cache", "game.set_file"])
+def test_what_can_lie_in_no_bucket_is_refused_with_its_field(path):
+    with pytest.raises(ValueError, match=f"config.{path}=gs://bucket/a: "):
+        choices.check(change(path, "gs://bucket/a"))
+
+
 def test_every_range_is_of_a_field_that_there_is():
     config = command_line.load_config("scenes")
     tables = ((choices.RANGES, config), (choices.TRAIN_RANGES, config.train))

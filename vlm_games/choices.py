@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from vlm_games import command_line, config_fields
 from vlm_games.config_fields import Range, overlay
+from vlm_games.data import storage
 from vlm_games.games.filters import FILTERS
 from vlm_games.games.image_sets import KINDS
 from vlm_games.games.instructions import Instructions
@@ -165,6 +166,8 @@ def check(config: ConfigDict) -> None:
     controls = [STANDARD, *(arm for arm in arms if arm != MAIN)]
     _check_words("config.controls", config.controls, controls)
     check_settings(config.triangle)
+    storage.local("config.image_cache", config.image_cache)
+    storage.local("config.game.set_file", config.game.set_file)
     _check_combinations(config)
     if config.game.filter == "views" and not config.game.judges:
         raise ValueError(

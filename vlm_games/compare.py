@@ -47,7 +47,7 @@ def main() -> int:
         raise ValueError(
             "give --workdir, the folder of all runs, or --dry_run."
         )
-    print(compare(config, path, storage.local("workdir", _WORKDIR.value)))
+    print(compare(config, path, storage.local("--workdir", _WORKDIR.value)))
     return 0
 
 

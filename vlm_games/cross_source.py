@@ -61,7 +61,7 @@ def main() -> int:
         raise ValueError(
             "give --workdir, the folder of all runs, or --dry_run."
         )
-    root = storage.local("workdir", _WORKDIR.value)
+    root = storage.local("--workdir", _WORKDIR.value)
     Workdir(root).claim(config.to_dict() | {"set": list(_SET.value)})
     print(cross(config, fields, f"{path}:run", root))
     return 0

@@ -113,7 +113,7 @@ def describe(
 
 def main() -> None:
     workdir = str(_WORKDIR.value)
-    output = str(storage.local("output", str(_OUTPUT.value)))
+    output = str(storage.local("--output", str(_OUTPUT.value)))
     folder = find_iteration(workdir, _ARM.value, _ITERATION.value)
     config = Workdir(workdir).config()
     if _DRY_RUN.value:

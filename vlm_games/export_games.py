@@ -28,7 +28,7 @@ _DRY_RUN = command_line.define_dry_run()
 def main() -> None:
     workdir, arm = Workdir(str(_WORKDIR.value)), _ARM.value
     name = _FORMAT.value
-    output = str(storage.local("output", str(_OUTPUT.value)))
+    output = str(storage.local("--output", str(_OUTPUT.value)))
     config = config_of(workdir)
     folder = find_iteration(workdir.root, arm, _ITERATION.value)
     iteration = int(folder.name.removeprefix("iter_"))

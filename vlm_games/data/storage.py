@@ -74,15 +74,18 @@ def _use_gcsfs() -> None:
     fsspec.config.conf.setdefault("gs", {})["use_listings_cache"] = False
 
 
-def local(flag: str, named: str) -> pathlib.Path:
-    """The local folder that a flag names.
+def local(given: str, named: str) -> pathlib.Path:
+    """The local file or folder that is named.
+
+    Args:
+      given: by what, such as "--output" or "config.image_cache".
 
     Raises:
       ValueError: it is a URL, which pathlib would make a folder called "gs:".
     """
     if is_remote(named):
         raise ValueError(
-            f"--{flag}={named}: give a folder of this machine; a run of "
+            f"{given}={named}: give a place on this machine; a run of "
             "vlm_games.main is all that can lie in a bucket."
         )
     return pathlib.Path(named)
