@@ -141,7 +141,9 @@ def stratified_lift(
     of means is).
 
     Args:
-      passed_A, true_A: as of `truth_rates`. strata_A: int, see `numbered`.
+      passed_A: bool, whether the answer, or its game, is kept.
+      true_A: int8, see `known`.
+      strata_A: int, see `numbered`.
 
     Examples:
       One answer was kept, and is true; of two that were dropped one is:
