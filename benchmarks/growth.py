@@ -9,13 +9,14 @@ held after each phase:
 
     started  images are encoded and one shard is played: all is compiled
     played   all shards are on disk; none of their games is held
-    read     all games are in memory, to be chosen from
-    chosen   and the examples made of them
+    read     all are read back and checked, to be chosen from
+    chosen   and every example of what is chosen was made once, for training
 
 "made" games take the model's place, so that very many show what the host does
 besides: drawing sets, judging, writing, reading and choosing.
 """
 
+import collections
 import dataclasses
 import json
 import os
@@ -36,7 +37,7 @@ from vlm_games.games.protocol import Exchange, GameSettings, PlayedGame
 from vlm_games.methods.method import MAIN
 from vlm_games.methods.registry import METHODS
 from vlm_games.sampling.scoring import Score
-from vlm_games.self_improve import Learner, play, select
+from vlm_games.self_improve import Learner, candidate_figures, play, select
 from vlm_games.trainer import Trainer
 from vlm_games.whole_run import silent
 from vlm_games.workbench import Run, build
@@ -156,7 +157,11 @@ def measure(who: str, games: int, devices: int) -> dict:
         shared = Learner(method, Trainer(run), base)
         records = play(run, shared, MAIN, 1, base)
         read = spent()
-        select(run, method, MAIN, 1, records)
+        chosen = select(run, method, MAIN, 1, records)
+        candidate_figures(method, records, chosen)
+        for stage in chosen.stages:
+            for examples in stage.examples(base).values():
+                collections.deque(examples, maxlen=0)  # looks at each
     return {
         "who": who,
         "games": len(records),

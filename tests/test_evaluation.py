@@ -1,7 +1,6 @@
 """The measures: what is asked, and what a number of them stands for."""
 
 import collections
-import types
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from vlm_games.evaluation.questions import (
 )
 from vlm_games.games.prompts import Prompts
 from vlm_games.games.protocol import GameSpec, PlayedGame
-from vlm_games.methods.game_figures import talk_figures
+from vlm_games.methods.game_figures import variety
 from vlm_games.sampling.scoring import Score
 from vlm_games.worlds import questions as world
 from vlm_games.worlds.scenes import SOURCE, TARGET, sample_scene
@@ -204,17 +203,9 @@ def test_an_aborted_game_counts_as_lost():
 
 
 def test_talk_is_measured_by_its_variety():
-    def record(*turns):
-        turns = [types.SimpleNamespace(question=q, answer=a) for q, a in turns]
-        return types.SimpleNamespace(turns=turns)
-
-    records = [
-        record(("is it red ?", "yes"), ("is it red ?", "no")),
-        record(),
-        record(("is it red ?", "yes"), ("where ?", "no")),
-    ]
-    found = talk_figures(records)
+    asked = ["is it red ?", "is it red ?", "is it red ?", "where ?"]
+    found = variety(asked, ["yes", "no", "yes", "no"])
     assert found["distinct_questions"] == 50
     assert found["answer_entropy"] == pytest.approx(1)
     assert found["question_length"] == pytest.approx((3 * 4 + 2) / 4)
-    assert talk_figures([record()]) == {}
+    assert variety([], []) == {}

@@ -69,53 +69,58 @@ def test_asking_again_demands_success_every_time(name):
 
 
 def test_truth_is_counted_per_answer_and_unknown_answers_are_left_out():
-    passed = [True, True, False]
-    truths = [[True, True, False, None], [None], [True, False]]
-    found = filters.truth_rates(passed, truths)
+    passed = np.array([True] * 5 + [False] * 2)
+    true = filters.known([True, True, False, None, None, True, False])
+    found = filters.truth_rates(passed, true)
     assert found["truth_kept"] == pytest.approx(100 * 2 / 3)
     assert found["truth_dropped"] == pytest.approx(50)
-    unknown = filters.truth_rates([True], [[None]])
+    unknown = filters.truth_rates(np.array([True]), filters.known([None]))
     assert unknown == {"truth_kept": None, "truth_dropped": None}
 
 
-def answers(kept: bool, stratum: str, right: int, wrong: int):
-    """One game of so many answers."""
-    truths = [True] * right + [False] * wrong
-    return kept, truths, [stratum] * len(truths)
+def answers(kept: bool, stratum: int, right: int, wrong: int):
+    """So many answers, in columns."""
+    true = filters.known([True] * right + [False] * wrong)
+    return np.full(len(true), kept), true, np.full(len(true), stratum)
+
+
+def together(some):
+    """The columns of several."""
+    return [np.concatenate(column) for column in zip(*some, strict=True)]
 
 
 def test_lift_within_strata_does_not_count_what_is_asked():
     # In both strata kept and dropped answers are equally true; the kept games
     # have merely more of the easy ones.
-    games = [
-        answers(True, "color/yes", 72, 8),
-        answers(False, "color/yes", 18, 2),
-        answers(True, "relation/no", 10, 10),
-        answers(False, "relation/no", 40, 40),
+    found = [
+        answers(True, 0, 72, 8),
+        answers(False, 0, 18, 2),
+        answers(True, 1, 10, 10),
+        answers(False, 1, 40, 40),
     ]
-    passed, truths, strata = zip(*games, strict=True)
-    rates = filters.truth_rates(passed, truths)
+    passed, true, strata = together(found)
+    rates = filters.truth_rates(passed, true)
     assert rates["truth_kept"] - rates["truth_dropped"] == pytest.approx(24)
-    lift = filters.stratified_lift(passed, truths, strata)
+    lift = filters.stratified_lift(passed, true, strata)
     assert lift == pytest.approx(0, abs=1e-9)
 
 
 def test_lift_weighs_strata_by_both_sides():
     # Lifts of 50 and 10 points; weights 4 * 4 / 8 = 2 and 10 * 10 / 20 = 5.
-    games = [
-        answers(True, "a", 4, 0),
-        answers(False, "a", 2, 2),
-        answers(True, "b", 6, 4),
-        answers(False, "b", 5, 5),
-        answers(True, "only kept", 0, 50),
+    found = [
+        answers(True, 5, 4, 0),
+        answers(False, 5, 2, 2),
+        answers(True, 7, 6, 4),
+        answers(False, 7, 5, 5),
+        answers(True, 9, 0, 50),
     ]
-    passed, truths, strata = zip(*games, strict=True)
-    lift = filters.stratified_lift(passed, truths, strata)
+    passed, true, strata = together(found)
+    lift = filters.stratified_lift(passed, true, strata)
     assert lift == pytest.approx((2 * 50 + 5 * 10) / 7)
 
 
 def test_lift_is_unknown_where_nothing_can_be_compared():
-    games = [answers(True, "a", 3, 1), answers(False, "b", 1, 3)]
-    assert filters.stratified_lift(*zip(*games, strict=True)) is None
-    unknown = filters.stratified_lift([True], [[None]], [["a"]])
-    assert unknown is None
+    found = [answers(True, 0, 3, 1), answers(False, 1, 1, 3)]
+    assert filters.stratified_lift(*together(found)) is None
+    nobody = np.array([True]), filters.known([None]), np.array([0])
+    assert filters.stratified_lift(*nobody) is None

@@ -110,23 +110,43 @@ def test_a_host_reads_the_images_of_its_own_rows(ran, alone):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("fault", "left"),
-    [("1:play:0:SIGKILL", []), ("1:train:2:SIGKILL", ["step_2"])],
+    "faults",
+    [
+        {
+            "1:play:0:SIGKILL": [],
+            "0:choose:0:SIGKILL": [],
+            "1:choose:0:SIGKILL:15": [],
+        },
+        {
+            "1:save:1:SIGKILL:15": [],
+            "0:save:2:SIGKILL": ["step_1"],
+            "0:train:2:SIGKILL": ["step_2"],
+            "1:train:2:SIGKILL": ["step_2"],
+        },
+    ],
+    ids=("until it trains", "while it trains"),
 )
-def test_a_killed_host_stops_the_others_and_another_number_goes_on(
-    fault, left, cache, tmp_path, alone
+def test_a_killed_host_stops_the_other_and_any_number_goes_on(
+    faults, cache, tmp_path, alone
 ):
-    codes, texts, seconds = Processes(
-        cache, 2, TOGETHER, tmp_path, "uneven", fault
-    ).end()
-    assert codes == [EXIT_LOST, -signal.SIGKILL], texts
-    assert seconds < 60
-    assert "host 0 stops, since host 1 of 2 is gone" in texts[0]
-    assert f"All that was finished is kept in {tmp_path}" in texts[0]
-    states = (tmp_path / "uneven").glob("arms/main/iter_001/training/sft/s*")
-    assert [path.name for path in states] == left
+    """In phase after phase of one run; `faults` have the states left."""
+    for fault, left in faults.items():
+        codes, texts, seconds = Processes(
+            cache, 2, TOGETHER, tmp_path, "uneven", fault
+        ).end()
+        killed = int(fault[0])
+        other = 1 - killed
+        assert codes[killed] == -signal.SIGKILL, (fault, texts)
+        assert codes[other] == EXIT_LOST, (fault, texts)
+        assert seconds < 60, fault
+        gone = f"host {other} stops, since host {killed} of 2 is gone"
+        assert gone in texts[other]
+        assert f"All that was finished is kept in {tmp_path}" in texts[other]
+        folder = tmp_path / "uneven/arms/main/iter_001/training/sft"
+        states = [path.name for path in folder.glob("step_?")]
+        assert states == left, fault
     resumed = together.improve(tmp_path / "uneven", "uneven")
-    assert resumed["own"]["made"] == ([] if left else [1])
+    assert resumed["own"]["made"] == []
     assert_close(resumed["metrics"], alone[1]["uneven"]["metrics"])
 
 
@@ -161,7 +181,7 @@ def test_whoever_dies_while_host_0_measures_another_number_goes_on(
     workdir, paused = tmp_path / "uneven", tmp_path / "paused"
     for killed in (1, 0):
         pair = Processes(
-            cache, 2, TOGETHER, tmp_path, "uneven", "0:measure:0:PAUSE"
+            cache, 2, TOGETHER, tmp_path, "uneven", "0:measure:0:PAUSE:15"
         )
         pair.kill(killed, paused)
         codes, texts, seconds = pair.end()

@@ -29,6 +29,7 @@ RULES = GameSettings(turns=3, slots=16)
 GREEDY = {"guesser_temperature": 0.0, "describer_temperature": 0.0}
 IMAGES, SIZE, GAMES = 32, 4, 40
 SEED = (0, 3)
+DRAWN = 16  # of the games, to compare meshes by
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,23 +204,26 @@ def test_another_seed_or_iteration_is_another_game(
 
 
 @pytest.mark.slow
-def test_greedy_games_are_the_same_on_one_and_on_eight_devices(
-    seat_players, specs, greedy
+@pytest.mark.parametrize(
+    ("data", "fsdp", "tensor", "together"),
+    [(1, 1, 1, 0), (2, 4, 1, 0), (2, 2, 2, 0), (2, 4, 1, 2)],
+)
+def test_games_are_the_same_on_any_mesh(
+    seat_players, specs, greedy, sampled, data, fsdp, tensor, together
 ):
-    alone = seat_players(1).play(specs[:8], slots=4, **GREEDY)
-    assert_same(alone, greedy)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("axes", [(4, 1, 0), (2, 2, 0), (4, 1, 2)])
-def test_greedy_games_are_the_same_on_any_mesh(
-    seat_players, specs, greedy, axes
-):
-    fsdp, tensor, together = axes
-    mesh = play_mesh(make_mesh(fsdp=fsdp, tensor=tensor), together)
+    """As on 8x1x1; `together` is `config.mesh.play`."""
+    devices = jax.devices()[: data * fsdp * tensor]
+    mesh = make_mesh(devices, fsdp=fsdp, tensor=tensor)
+    assert tuple(mesh.shape.values()) == (data, fsdp, tensor)
+    mesh = play_mesh(mesh, together)
     assert mesh.shape["tensor"] == (together or tensor)
-    found = seat_players(8, mesh).play(specs[:8], **GREEDY)
-    assert_same(found, greedy)
+    players = seat_players(len(devices), mesh)
+    assert_same(players.play(specs[:8], **GREEDY), greedy)
+    # A draw turns out otherwise where rounding moves it over a border: here
+    # in none of all 40 games on any of these meshes.
+    drawn, games = players.play(specs[:DRAWN]), sampled[0]
+    others = [n for n in drawn if words(drawn[n]) != words(games[n])]
+    assert len(others) <= 1, others
 
 
 def test_nothing_compiles_once_games_were_played(players, specs, sampled):

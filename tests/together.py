@@ -6,8 +6,10 @@ The loop, the files, the checkpoints and the training step are the program's
 own; the model is the tiny one of conftest.py, and the games are made up. Runs
 the cases, one after the other, and leaves in FOLDER/<case>.<host>.json what it
 did of its own. With a FAULT, such as 1:train:2:SIGKILL, host 1 sends itself the
-signal when step 2 of the training is told; at 0:measure:0:PAUSE host 0 leaves
-a file FOLDER/paused, and waits there.
+signal when step 2 of the training is told; at 1:choose:0:SIGKILL when it
+chooses, at 1:save:2:SIGKILL when the state of step 2 is half written; at
+0:measure:0:PAUSE host 0 leaves a file FOLDER/paused, and waits there. Behind
+it the seconds without a sign of life may stand, as in 1:play:0:SIGKILL:15.
 """
 
 import json
@@ -86,6 +88,7 @@ class Made:
         return 1
 
     def select(self, records, arm, iteration, budget):
+        self.bench.progress("choose", 0, 1)
         kept = [record for record in records if record.kept]
         chosen = [
             Example(
@@ -154,6 +157,7 @@ def improve(
         engine=types.SimpleNamespace(mesh=playing),
         case=CASES[case],
         made=[],
+        progress=progress,
         scorer=None,
         prompts=None,
         instructions=None,
@@ -180,28 +184,47 @@ def improve(
     return {"metrics": rows, "own": own}
 
 
-def main(count, host, port, folder, cases, fault=None):
+class Saving:
+    """JAX's store, at whose barriers Orbax waits for the other hosts."""
+
+    def __init__(self, store, progress, folder):
+        self._store, self._progress, self._folder = store, progress, folder
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def wait_at_barrier(self, *given, **more):
+        for half in self._folder.rglob("step_*.*tmp*"):
+            self._progress("save", half.name.partition(".")[0][-1], STEPS)
+        return self._store.wait_at_barrier(*given, **more)
+
+
+def main(count, host, port, folder, cases, fault=""):
     jax.config.update("jax_disable_most_optimizations", True)
     jax.config.update("jax_num_cpu_devices", DEVICES // int(count))
-    heartbeat = hosts.HEARTBEAT if fault else PATIENT
+    *place, sign, heartbeat = [*fault.split(":"), str(hosts.HEARTBEAT)][:5]
+    heartbeat = int(heartbeat) if fault else PATIENT
     hosts.connect(count, f"127.0.0.1:{port}", int(host), heartbeat)
     notice = Notice()
     notice.listen()
 
     def progress(what, done, of):
-        place = f"{host}:{what.split()[-1]}:{done}:"
-        if not fault or not fault.startswith(place):
+        if place != [host, what.split()[-1], str(done)]:
             return
-        if fault.endswith("PAUSE"):
+        if sign == "PAUSE":
             (folder / "paused").touch()
             time.sleep(PATIENT)
-        os.kill(os.getpid(), signal.Signals[fault.removeprefix(place)])
+        os.kill(os.getpid(), signal.Signals[sign])
 
     folder = storage.path_of(folder)
 
     def kept():
         return "\n".join(last_kept(folder / case) for case in cases.split(","))
 
+    if "save" in place:
+        jax.devices()  # for which the store itself is needed
+        state = hosts.distributed.global_state
+        state.client = Saving(state.client, progress, folder)
     with host_watch.together(notice.take, kept, heartbeat):
         for case in cases.split(","):
             found = improve(folder / case, case, progress, notice)

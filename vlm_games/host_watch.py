@@ -108,13 +108,13 @@ def together(
         return
     watch = Watch(noticed, kept, heartbeat)
     watch.start()
-    try:
-        with _answer_abort(watch):
+    with _answer_abort(watch):  # also while `_stop` looks for who is gone
+        try:
             yield
-    except BaseException as error:
-        _stop(error, watch)
-    finally:
-        watch.over.set()
+        except BaseException as error:
+            _stop(error, watch)
+        finally:
+            watch.over.set()
 
 
 class Watch(threading.Thread):

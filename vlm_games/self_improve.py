@@ -13,10 +13,12 @@ What a resume takes first, for each iteration of each arm in order:
 import contextlib
 import dataclasses
 import itertools
+import pathlib
 import time
 from collections.abc import Sequence
 
 from vlm_games import hosts
+from vlm_games.data.stored import Stored
 from vlm_games.data.workdir import WorkdirError
 from vlm_games.evaluation.measure import count_parts, measure
 from vlm_games.evaluation.speaker import Speaker
@@ -178,7 +180,9 @@ class Stopwatch:
         self.seconds[name] = round(time.monotonic() - started, 2)
 
 
-def play(run: Run, shared: Learner, arm: str, iteration: int, params) -> list:
+def play(
+    run: Run, shared: Learner, arm: str, iteration: int, params
+) -> Sequence:
     """All candidates of an iteration; those on disk are not made again.
 
     In the first iteration every arm's model is the base, so that controls
@@ -190,12 +194,15 @@ def play(run: Run, shared: Learner, arm: str, iteration: int, params) -> list:
     maker = Maker(run, shared, arm, iteration, params)
     # With a limit no more are made at a time than one by each host.
     step = hosts.count() if limit else max(method.shards(), 1)
-    records, said = [], 0
+    records, said = Stored(method.record), 0
     for first in range(0, method.shards(), step):
         shards = range(first, min(first + step, method.shards()))
-        for shard, found in zip(shards, maker.make(shards), strict=True):
-            records += found
-            said += sum(method.tokens_said(record) for record in found)
+        maker.make(shards)
+        for shard in shards:
+            before = len(records)
+            records.add(*maker.lines(shard))
+            if limit:
+                said += sum(map(method.tokens_said, records[before:]))
             if 0 < limit <= said:
                 maker.drop_after(shard)
                 return records
@@ -214,19 +221,19 @@ class Maker:
         self._player = self._prepared = None
         self._there = 0  # candidates, for the progress
 
-    def make(self, shards: Sequence[int]) -> list[list]:
-        """Records of each shard: each host makes its share of the missing."""
-        found: dict[int, list | None] = {}
+    def make(self, shards: Sequence[int]) -> None:
+        """Each host makes its share of those that are missing."""
+        there: dict[int, int | None] = {}  # of a shard, how many candidates
 
         def look() -> list[int]:
-            found.update({shard: self._read(shard) for shard in shards})
-            return [
-                shard for shard, records in found.items() if records is None
-            ]
+            for shard in shards:
+                lines = self._read(shard)
+                there[shard] = None if lines is None else len(lines)
+            return [shard for shard, count in there.items() if count is None]
 
         name = f"{self._arm} {self._iteration}"
         missing = hosts.first_says(f"{name}: missing", look)
-        self._there += sum(len(records or ()) for records in found.values())
+        self._there += sum(count or 0 for count in there.values())
         if missing and self._player is None:
             self._player = warm_up(
                 self._run,
@@ -238,8 +245,6 @@ class Maker:
         for shard in hosts.share(missing):
             self._write(shard)
         hosts.meet(f"{name}: played")
-        # What this host made is read as well: a resumed run has no other.
-        return [found.get(s) or self._read_made(s) for s in shards]
 
     def drop_after(self, shard: int) -> None:
         """Deletes what other hosts made meanwhile and nobody learns from."""
@@ -247,19 +252,22 @@ class Maker:
         if hosts.is_first():
             self._run.workdir.drop_after(self._owner, self._iteration, shard)
 
-    def _read(self, shard: int) -> list | None:
-        return self._run.workdir.read_shard(
-            self._owner, self._iteration, shard, self._shared.method.record
-        )
+    def _read(self, shard: int) -> list[bytes] | None:
+        return self._run.workdir.read_shard(self._owner, self._iteration, shard)
 
-    def _read_made(self, shard: int) -> list:
+    def lines(self, shard: int) -> tuple[pathlib.Path, list[bytes]]:
+        """A shard that is made, as `Stored.add` takes it.
+
+        What this host made is read as well: a resumed run has no other.
+        """
+        path = self._run.workdir.shard_path(self._owner, self._iteration, shard)
         found = self._read(shard)
         if found is None:
             raise WorkdirError(
                 f"Shard {shard} of {self._run.workdir.root} was written and is "
                 "not to be read. All hosts need one --workdir that they share."
             )
-        return found
+        return path, found
 
     def _write(self, shard: int) -> None:
         run, method = self._run, self._shared.method

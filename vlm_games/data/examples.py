@@ -9,8 +9,12 @@ those images; an example without branches is a plain sequence.
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import overload
 
 IMAGE = "<image>"
+KEPT = 4096  # of the examples that are made when they are asked for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,3 +57,39 @@ class Example:
     trunk: tuple[Piece, ...]
     branches: tuple[tuple[Piece, ...], ...] = ()
     reference: tuple[float, ...] = ()
+
+
+class Deferred(Sequence[Example]):
+    """Examples that are made when they are asked for; the last ones are kept.
+
+    Args:
+      count: how many they are. make: of a number from 0.
+      told: what `repr` says of them; with it equal, they are equal.
+    """
+
+    def __init__(self, count: int, make: Callable[[int], Example], told: str):
+        self._count, self._told = count, told
+        self._make = functools.lru_cache(KEPT)(make)
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, number: int) -> Example: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[Example]: ...
+
+    def __getitem__(self, number):
+        places = range(self._count)[number]
+        if isinstance(number, slice):
+            return [self._make(place) for place in places]
+        return self._make(places)
+
+    def __eq__(self, other) -> bool:
+        """As lists are."""
+        same = isinstance(other, Sequence) and len(self) == len(other)
+        return same and all(a == b for a, b in zip(self, other, strict=True))
+
+    def __repr__(self) -> str:
+        return f"Deferred({self._count}, {self._told})"

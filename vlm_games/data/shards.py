@@ -49,21 +49,45 @@ def read_shard(path: str | os.PathLike, kind: type[Kind]) -> list[Kind]:
       RecordError: a line breaks the schema, named by file, line and field.
     """
     path = storage.path_of(path)
+    lines = split_lines(read_whole(path))
+    return [
+        read_line(line, kind, path, number)
+        for number, line in enumerate(lines, 1)
+    ]
+
+
+def read_whole(path: str | os.PathLike) -> bytes:
+    """The lines of a shard, each with its end.
+
+    Raises:
+      FileNotFoundError: there is no such shard.
+      TornShardError: the shard is not what was written.
+    """
+    path = storage.path_of(path)
     content = path.read_bytes()
     _check_whole(path, content)
-    if not content:
-        return []
+    return content
+
+
+def split_lines(content: bytes) -> list[bytes]:
+    """The lines of a shard, without their ends."""
     # Not splitlines(), which also cuts at characters that text may hold.
+    return content.removesuffix(b"\n").split(b"\n") if content else []
+
+
+def read_line(
+    line: bytes, kind: type[Kind], path: str | os.PathLike, number: int
+) -> Kind:
+    """The record of a line, which is the `number`-th of `path`, from 1.
+
+    Raises:
+      RecordError: it breaks the schema; file, line and field are named.
+    """
+    place = f"{path}, line {number}"
     try:
-        text = content.decode("utf-8")
+        return kind.from_json(line.decode("utf-8"), place)
     except UnicodeDecodeError as error:
-        raise RecordError(f"{path}: no text in UTF-8: {error}") from error
-    lines = text.removesuffix("\n").split("\n")
-    try:
-        return [
-            kind.from_json(line, f"{path}, line {number}")
-            for number, line in enumerate(lines, 1)
-        ]
+        raise RecordError(f"{place}: no text in UTF-8: {error}") from error
     except RecordError as error:
         raise RecordError(
             f"{error}. Another version wrote it, or somebody changed it. "

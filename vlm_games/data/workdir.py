@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 from collections.abc import Collection, Mapping
+from typing import TypeVar
 
 from vlm_games import hosts
 from vlm_games.data import atomic, lock, storage
@@ -23,10 +24,13 @@ from vlm_games.data.shards import (
     delete_shard,
     is_whole,
     list_shards,
-    read_shard,
+    read_whole,
+    split_lines,
     write_shard,
 )
+from vlm_games.data.stored import Stored
 
+Kind = TypeVar("Kind", bound=Record)
 # Of a checkpoint, written last: file's path in it -> bytes.
 SIZES = "sizes.json"
 # What of an iteration is finished as soon as it is there.
@@ -141,21 +145,22 @@ class Workdir:
         folder = self.iteration(arm, iteration)
         atomic.write_json(folder / "metrics.json", metrics)
 
-    def shard_path(self, arm: str, iteration: int, shard: int):
+    def shard_path(self, arm: str, iteration: int, shard: int) -> pathlib.Path:
         """Path of a shard of candidates."""
         folder = self.iteration(arm, iteration) / "dialogs"
         return folder / f"shard_{shard:05d}.jsonl"
 
     def read_shard(
-        self, arm: str, iteration: int, shard: int, kind: type[Record]
-    ) -> list[Record] | None:
-        """A finished shard; None if there is none, and it is to be made.
+        self, arm: str, iteration: int, shard: int
+    ) -> list[bytes] | None:
+        """Lines of a finished shard; None if there is none, and it is to be
+        made.
 
         A torn one is set aside, by host 0.
         """
         path = self.shard_path(arm, iteration, shard)
         try:
-            return read_shard(path, kind)
+            return split_lines(read_whole(path))
         except FileNotFoundError:
             return None
         except TornShardError:
@@ -180,12 +185,13 @@ class Workdir:
                 delete_shard(path)
 
     def candidates(
-        self, arm: str, iteration: int, kind: type[Record]
-    ) -> list[Record]:
+        self, arm: str, iteration: int, kind: type[Kind]
+    ) -> Stored[Kind]:
         """All candidates of an iteration."""
-        folder = self.iteration(arm, iteration) / "dialogs"
-        shards = list_shards(folder)
-        return [r for path in shards for r in read_shard(path, kind)]
+        found = Stored(kind)
+        for path in list_shards(self.iteration(arm, iteration) / "dialogs"):
+            found.add(path, split_lines(read_whole(path)))
+        return found
 
 
 def last_kept(root: str | os.PathLike) -> str:

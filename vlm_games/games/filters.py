@@ -4,11 +4,13 @@ What a filter sees is `Evidence`; how it is gathered is the method's affair.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
 from vlm_games.games.protocol import PlayedGame
+
+UNKNOWN = -1  # of an answer, whether it is true; see `known`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,32 +101,37 @@ def verdicts(evidence: Evidence) -> dict[str, bool]:
 
 
 def truth_rates(
-    passed: Sequence[bool], truths: Sequence[Sequence[bool | None]]
+    passed_A: np.ndarray, true_A: np.ndarray
 ) -> dict[str, float | None]:
-    """Share of true answers among kept and dropped games, percent.
+    """Share of true answers among kept and dropped ones, percent.
 
     Args:
-      passed: verdict per game.
-      truths: per game, whether each answer is true (None: nobody knows).
+      passed_A: bool, whether the answer, or its game, is kept.
+      true_A: int8, see `known`.
     """
 
     def rate(wanted: bool):
-        known = [
-            t
-            for ok, turns in zip(passed, truths, strict=True)
-            if ok == wanted
-            for t in turns
-            if t is not None
-        ]
-        return 100.0 * sum(known) / len(known) if known else None
+        judged = true_A[(passed_A == wanted) & (true_A != UNKNOWN)]
+        return 100.0 * int(judged.sum()) / len(judged) if len(judged) else None
 
     return {"truth_kept": rate(True), "truth_dropped": rate(False)}
 
 
+def known(truths: Iterable[bool | None]) -> np.ndarray:
+    """int8 [A]: 1 for what is true, 0 for what is not, UNKNOWN for None."""
+    found = [UNKNOWN if true is None else int(true) for true in truths]
+    return np.array(found, np.int8)
+
+
+def numbered(names: Iterable[str]) -> np.ndarray:
+    """int64 [A]: equal for equal names, in order of their first use."""
+    numbers: dict[str, int] = {}
+    found = [numbers.setdefault(name, len(numbers)) for name in names]
+    return np.array(found, np.int64)
+
+
 def stratified_lift(
-    passed: Sequence[bool],
-    truths: Sequence[Sequence[bool | None]],
-    strata: Sequence[Sequence[str]],
+    passed_A: np.ndarray, true_A: np.ndarray, strata_A: np.ndarray
 ) -> float | None:
     """Truth of kept minus dropped answers, points, within strata.
 
@@ -133,23 +140,34 @@ def stratified_lift(
     weighted by the harmonic size of their two sides (as a pooled difference
     of means is).
 
+    Args:
+      passed_A: bool, whether the answer, or its game, is kept.
+      true_A: int8, see `known`.
+      strata_A: int, see `numbered`.
+
     Examples:
       One answer was kept, and is true; of two that were dropped one is:
 
-      >>> strata = [["color/red"], ["color/red", "color/red"]]
-      >>> lift = stratified_lift([True, False], [[True], [True, False]], strata)
-      >>> round(lift)
+      >>> passed, true = np.array([True, False, False]), np.array([1, 1, 0])
+      >>> round(stratified_lift(passed, true, np.array([7, 7, 7])))
       50
     """
-    table: dict[str, list[list[int]]] = {}
-    for ok, turns, names in zip(passed, truths, strata, strict=True):
-        for true, name in zip(turns, names, strict=True):
-            if true is not None:
-                side = table.setdefault(name, [[0, 0], [0, 0]])[int(ok)]
-                side[0] += int(true)
-                side[1] += 1
+    judged = true_A != UNKNOWN
+    sides, right = passed_A[judged].astype(int), true_A[judged] == 1
+    _, first, place = np.unique(
+        strata_A[judged], return_index=True, return_inverse=True
+    )
+    shape = (len(first), 2)
+    counts_Sx2, right_Sx2 = (
+        np.bincount(2 * some[0] + some[1], minlength=2 * len(first))
+        .reshape(shape)
+        .tolist()
+        for some in ((place, sides), (place[right], sides[right]))
+    )
     total = weight = 0.0
-    for (dropped, n_dropped), (kept, n_kept) in table.values():
+    for stratum in np.argsort(first).tolist():  # sums are rounded in order
+        n_dropped, n_kept = counts_Sx2[stratum]
+        dropped, kept = right_Sx2[stratum]
         if n_dropped and n_kept:
             w = n_dropped * n_kept / (n_dropped + n_kept)
             total += w * (kept / n_kept - dropped / n_dropped)

@@ -6,6 +6,8 @@ be made again by itself, in any order, on any machine.
 
 import dataclasses
 import difflib
+from collections.abc import Callable, Iterator, Sequence
+from typing import overload
 
 import numpy as np
 
@@ -17,7 +19,12 @@ KINDS = ("random", "similar", "clusters", "frames", "task")
 _STREAM = 0x1A6E5E7
 
 
-@dataclasses.dataclass(frozen=True)
+# Of a game's generator, and its place among the games: its images, the target
+# first.
+Draw = Callable[[np.random.Generator, int], list[int]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class ImageSet:
     """The images of one game.
 
@@ -29,6 +36,30 @@ class ImageSet:
 
     images: tuple[int, ...]
     target: int
+
+
+class PackedSets(Sequence[ImageSet]):
+    """Sets of equally many images, in a tenth of the memory."""
+
+    def __init__(self, sets: Sequence[ImageSet]):
+        images = [one.images for one in sets]
+        self._images = np.array(images, np.int32)
+        self._targets = np.array([one.target for one in sets], np.int16)
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    @overload
+    def __getitem__(self, number: int) -> ImageSet: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[ImageSet]: ...
+
+    def __getitem__(self, number):
+        if isinstance(number, slice):
+            return [self[i] for i in range(*number.indices(len(self)))]
+        images = tuple(self._images[number].tolist())
+        return ImageSet(images, int(self._targets[number]))
 
 
 def draw_sets(
@@ -98,32 +129,37 @@ def draw_sets(
     groups = np.arange(total)
     if duplicates is not None:
         groups = _labels("duplicates", duplicates, kind, total)
-    rngs = [
-        np.random.default_rng((seed, iteration, game, _STREAM))
-        for game in range(first, first + count)
-    ]
+
+    def rngs() -> Iterator[np.random.Generator]:
+        """Of each game, as it begins; a kilobyte is too much to hold them."""
+        for game in range(first, first + count):
+            yield np.random.default_rng((seed, iteration, game, _STREAM))
+
+    draw: Draw
     if kind == "random":
-        drawn = _draw_random(rngs, size, groups)
+        draw = _draw_random(size, groups)
     elif kind == "similar":
         pool = 3 * (size - 1) if pool is None else pool
         vectors = _vectors(embeddings, total)
-        drawn = _draw_similar(
-            rngs, size, groups, vectors, near_duplicate, pool, search
+        draw = _draw_similar(
+            rngs(), size, groups, vectors, near_duplicate, pool, search
         )
     elif kind == "clusters":
         labels = _labels("clusters", clusters, kind, total)
-        drawn = _draw_clusters(rngs, size, groups, labels, kind)
+        draw = _draw_clusters(size, groups, labels, kind)
     elif kind == "task":
         labels = _labels("tasks", tasks, kind, total)
-        drawn = _draw_clusters(rngs, size, groups, labels, kind)
+        draw = _draw_clusters(size, groups, labels, kind)
     else:
         episodes = _labels("frames", frames, kind, total)
         order = np.arange(total)
         if steps is not None:
             steps = _labels("steps", steps, kind, total)
             order = np.lexsort((order, steps, episodes))
-        drawn = _draw_frames(rngs, size, groups, episodes, order)
-    return [_shuffled(rng, s) for rng, s in zip(rngs, drawn, strict=True)]
+        draw = _draw_frames(size, groups, episodes, order)
+    return [
+        _shuffled(rng, draw(rng, place)) for place, rng in enumerate(rngs())
+    ]
 
 
 def draw_set(game: int, **options) -> ImageSet:
@@ -131,10 +167,10 @@ def draw_set(game: int, **options) -> ImageSet:
     return draw_sets(first=game, count=1, **options)[0]
 
 
-# Each of these returns one list of images per generator, the target first.
+# Each of these returns what draws a game's images.
 
 
-def _draw_random(rngs, size, groups):
+def _draw_random(size, groups) -> Draw:
     different = len(np.unique(groups))
     if different < size:
         raise ValueError(
@@ -143,10 +179,12 @@ def _draw_random(rngs, size, groups):
             "smaller size"
         )
     everything = np.arange(len(groups))
-    return [_fill(rng, [], everything, groups, size) for rng in rngs]
+    return lambda rng, place: _fill(rng, [], everything, groups, size)
 
 
-def _draw_similar(rngs, size, groups, embeddings, near_duplicate, pool, search):
+def _draw_similar(
+    rngs, size, groups, embeddings, near_duplicate, pool, search
+) -> Draw:
     if pool < size - 1:
         raise ValueError(
             f"pool = {pool} neighbours cannot give the {size - 1} distractors "
@@ -167,8 +205,9 @@ def _draw_similar(rngs, size, groups, embeddings, near_duplicate, pool, search):
         groups=groups,
         search=search,
     )
-    drawn = []
-    for rng, target, row in zip(rngs, targets, neighbours, strict=True):
+
+    def draw(rng, place):
+        target, row = rng.integers(n), neighbours[place]  # as in `targets`
         near = row[row >= 0]
         if len(near) < size - 1:
             raise ValueError(
@@ -177,11 +216,12 @@ def _draw_similar(rngs, size, groups, embeddings, near_duplicate, pool, search):
                 f"{near_duplicate} with it and are no exact copies; raise "
                 "near_duplicate, centre the embeddings or give more images"
             )
-        drawn.append(_fill(rng, [int(target)], near, groups, size))
-    return drawn
+        return _fill(rng, [int(target)], near, groups, size)
+
+    return draw
 
 
-def _draw_clusters(rngs, size, groups, labels, kind):
+def _draw_clusters(size, groups, labels, kind) -> Draw:
     # Copies count once: (cluster, group) pairs, then pairs per cluster.
     pairs = np.unique(np.stack([labels, groups]), axis=1)
     names, counts = np.unique(pairs[0][pairs[0] >= 0], return_counts=True)
@@ -193,15 +233,16 @@ def _draw_clusters(rngs, size, groups, labels, kind):
             f"{counts.max(initial=0)}); give images with that metadata, fewer "
             "groups, or a smaller size"
         )
-    drawn = []
-    for rng in rngs:
+
+    def draw(rng, place):
         anchor = int(rng.choice(anchors))
         members = np.flatnonzero(labels == labels[anchor])
-        drawn.append(_fill(rng, [anchor], members, groups, size))
-    return drawn
+        return _fill(rng, [anchor], members, groups, size)
+
+    return draw
 
 
-def _draw_frames(rngs, size, groups, episodes, order):
+def _draw_frames(size, groups, episodes, order) -> Draw:
     def windows(values):
         return np.lib.stride_tricks.sliding_window_view(values[order], size)
 
@@ -217,10 +258,9 @@ def _draw_frames(rngs, size, groups, episodes, order):
             "exact copies among them); give longer episodes or a smaller size"
         )
     places = np.arange(size)
-    return [
-        order[rng.permutation(rng.choice(starts) + places)].tolist()
-        for rng in rngs
-    ]
+    return lambda rng, place: order[
+        rng.permutation(rng.choice(starts) + places)
+    ].tolist()
 
 
 def _fill(rng, images, candidates, groups, size):

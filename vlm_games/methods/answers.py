@@ -1,4 +1,7 @@
-"""Which answers of games count: by credit, by consistency, in balance."""
+"""Which answers of games count: by credit, by consistency, in balance.
+
+Answers are numbers of turns in a ledger; see `methods.ledger`.
+"""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -6,157 +9,177 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from vlm_games.data.records import GameRecord
+from vlm_games.games.filters import UNKNOWN
+from vlm_games.methods.ledger import Answer, Ledger, read_ledger
 from vlm_games.methods.method import Workbench
-from vlm_games.methods.shares import Read, highest, share_of_types
-
-# One answer to learn: (image, question, answer).
-Answer = tuple[int, str, str]
+from vlm_games.methods.shares import highest, share_of_types
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class GameAnswer:
-    """An answer of a game.
+    """An answer of a game, as it is ranked; see `shares.Scored`.
 
     Attributes:
-      number: its place among the answers at hand.
-      image: index of the target. question, answer: the words.
-      kind: of the question.
-      score: how well both survived being told again; None if nobody asked.
+      number: of its turn in the ledger.
+      kind: of the question. answer: number of the words.
+      score: how well both survived being told again.
       true: whether it is true; None where nobody knows.
     """
 
     number: int
-    image: int
-    question: str
-    answer: str
     kind: str
-    score: float | None
+    answer: int
+    score: float
     true: bool | None
 
     @property
-    def words(self) -> Answer:
-        """As it is learned."""
-        return self.image, self.question, self.answer
-
-    @property
-    def read(self) -> Read:
-        """As it is ranked.
-
-        Raises:
-          ValueError: it has no score.
-        """
-        if self.score is None:
-            raise ValueError(
-                f"answer {self.number}, {self.question!r}: it was not told "
-                "again, so it has no score to rank it by."
-            )
-        return Read(self.question, self.answer, self.kind, self.score)
-
-
-def answers_of(record: GameRecord) -> list[Answer]:
-    """All that was answered in a game."""
-    image = record.images[record.target]
-    return [(image, t.question, t.answer) for t in record.turns]
+    def read(self) -> "GameAnswer":
+        return self
 
 
 def credited(
-    games: Sequence[GameRecord], least: float, bench: Workbench
-) -> list[GameAnswer]:
-    """Answers with more credit than `least`, or with unknown credit.
+    ledger: Ledger, games: np.ndarray, least: float = -np.inf
+) -> np.ndarray:
+    """int [n]: answers with more credit than `least`, or with unknown credit.
 
     Credit per turn instead of per game: an answer that fits every image of
     the game as well taught the Guesser nothing, even if the game was won.
+
+    Args:
+      games: bool [G], whose answers.
     """
-    turns = [
-        (game.images[game.target], turn)
-        for game in games
-        for turn in game.turns
-        if turn.credit is None or turn.credit > least
-    ]
+    found = ledger.turns_of(games)
+    credit = ledger.credit[found]
+    return found[np.isnan(credit) | (credit > least)]
+
+
+def scored(ledger: Ledger, found: np.ndarray) -> list[GameAnswer]:
+    """Answers to be ranked.
+
+    Raises:
+      ValueError: one has no score.
+    """
+    lacking = found[np.isnan(ledger.scores[found])]
+    if len(lacking):
+        _, question, _ = ledger.answer(lacking[0])
+        raise ValueError(
+            f"answer {lacking[0]}, {question!r}: it was not told again, so it "
+            "has no score to rank it by."
+        )
     return [
         GameAnswer(
-            number,
-            image,
-            turn.question,
-            turn.answer,
-            bench.stratum(turn.question, turn.answer).partition("/")[0],
-            None if turn.retold is None else turn.retold.score,
-            turn.true,
+            turn,
+            ledger.kinds[ledger.strata[turn]],
+            int(ledger.answers[turn]),
+            float(ledger.scores[turn]),
+            None if ledger.true[turn] == UNKNOWN else bool(ledger.true[turn]),
         )
-        for number, (image, turn) in enumerate(turns)
+        for turn in found.tolist()
     ]
 
 
 def consistent(
-    found: Sequence[GameAnswer], config, rank: Callable = highest
-) -> list[GameAnswer]:
-    """The share `config.consistent` of each kind; see `share_of_types`.
+    ledger: Ledger, found: np.ndarray, config, rank: Callable = highest
+) -> np.ndarray:
+    """int [m]: the share `config.consistent` of each kind; see
+    `share_of_types`.
 
     Yes and no are told again the better the more the model leans to them, so
     that the balance is kept within the share.
 
     Args:
-      found: with scores. config: `config.game`. rank: which come first.
+      found: answers with scores. config: `config.game`. rank: which come
+        first.
     """
-    return share_of_types(found, config.consistent, config.balance, rank)
+    ranked = scored(ledger, found)
+    best = share_of_types(ranked, config.consistent, config.balance, rank)
+    return np.array([one.number for one in best], np.int64)
+
+
+def telling(
+    ledger: Ledger,
+    games: np.ndarray,
+    config,
+    rng: np.random.Generator,
+    rank: Callable = highest,
+) -> np.ndarray:
+    """int [n]: answers of games that say something, in balance.
+
+    Args:
+      games: bool [G]. config: `config.game`.
+      rank: which scores come first, where answers were told again.
+    """
+    found = credited(ledger, games, config.credit)
+    if config.consistent:
+        return consistent(ledger, found, config, rank)
+    return balance(ledger, found, rng) if config.balance else found
 
 
 def telling_answers(
-    games: Sequence[GameRecord],
-    config,
-    bench: Workbench,
-    rng: np.random.Generator,
-    rank: Callable = highest,
+    games: Sequence[GameRecord], config, bench: Workbench, rng
 ) -> list[Answer]:
-    """Answers of kept games that say something, in balance.
-
-    Args:
-      config: `config.game`.
-      rank: which scores come first, where answers were told again.
-    """
-    found = credited(games, config.credit, bench)
-    if config.consistent:
-        return [a.words for a in consistent(found, config, rank)]
-    words = [a.words for a in found]
-    return balance(words, bench, rng) if config.balance else words
+    """The same of games that are in memory, with the words."""
+    ledger = read_ledger(games, bench)
+    found = telling(ledger, np.ones(len(games), bool), config, rng)
+    return [ledger.answer(turn) for turn in found]
 
 
-def balance(found: Sequence[Answer], bench: Workbench, rng) -> list[Answer]:
-    """No answer to a kind of question outnumbers the runner-up.
+def balance(ledger: Ledger, found: np.ndarray, rng) -> np.ndarray:
+    """int [m]: no answer to a kind of question outnumbers the runner-up.
 
     A model that leans to "yes", or to "none", would else teach itself to lean
     further. An answer that has no rival is dropped with its kind.
     """
-    strata: dict[str, dict[str, list[Answer]]] = {}
-    for answer in found:
-        kind, _, said_ = bench.stratum(answer[1], answer[2]).partition("/")
-        strata.setdefault(kind, {}).setdefault(said_, []).append(answer)
-    balanced = []
+    strata: dict[str, list[np.ndarray]] = {}
+    for same in group(ledger.strata[found]):
+        kind = ledger.kinds[ledger.strata[found[same[0]]]]
+        strata.setdefault(kind, []).append(found[same])
+    balanced = [np.zeros(0, np.int64)]
     for by_answer in strata.values():
-        counts = sorted(len(same) for same in by_answer.values())
+        counts = sorted(len(same) for same in by_answer)
         most = counts[-2] if len(counts) > 1 else 0
-        for same in by_answer.values():
-            balanced += sample(rng, same, most)
-    return balanced
+        balanced += [sample(rng, same, most) for same in by_answer]
+    return np.concatenate(balanced)
 
 
-def sample(rng: np.random.Generator, items: list, count: int) -> list:
+def group(numbers: np.ndarray) -> list[np.ndarray]:
+    """Places of equal numbers, in order; groups by their first places."""
+    if not len(numbers):
+        return []
+    order = np.argsort(numbers, kind="stable")
+    ends = np.flatnonzero(np.diff(numbers[order])) + 1
+    return sorted(np.split(order, ends), key=lambda places: places[0])
+
+
+def sample(
+    rng: np.random.Generator, items: np.ndarray, count: int
+) -> np.ndarray:
     """At most `count` of `items`, in order, without repeats."""
     if len(items) <= count:
         return items
-    chosen = np.sort(rng.choice(len(items), count, replace=False))
-    return [items[i] for i in chosen]
+    return items[np.sort(rng.choice(len(items), count, replace=False))]
 
 
-def shuffle_answers(answers, bench: Workbench, rng) -> list[Answer]:
+def shuffle_answers(
+    answers: Sequence[Answer], bench: Workbench, rng
+) -> list[Answer]:
     """The same questions and answers, paired at random within a kind."""
-    kinds: dict[str, list[int]] = {}
-    for i, (_, question, answer) in enumerate(answers):
-        kind = bench.stratum(question, answer).partition("/")[0]
-        kinds.setdefault(kind, []).append(i)
-    shuffled = list(answers)
-    for places in kinds.values():
-        for i, j in zip(places, rng.permutation(places), strict=True):
-            image, question, _ = answers[i]
-            shuffled[i] = (image, question, answers[j][2])
-    return shuffled
+    names = (bench.stratum(question, said) for _, question, said in answers)
+    kinds = [name.partition("/")[0] for name in names]
+    return [
+        (image, question, answers[other][2])
+        for (image, question, _), other in zip(
+            answers, shuffle_within(kinds, rng), strict=True
+        )
+    ]
+
+
+def shuffle_within(kinds: Sequence[str], rng) -> np.ndarray:
+    """int [n]: for every place one of the same kind, each once."""
+    places: dict[str, list[int]] = {}
+    for place, kind in enumerate(kinds):
+        places.setdefault(kind, []).append(place)
+    found = np.zeros(len(kinds), np.int64)
+    for same in places.values():
+        found[same] = rng.permutation(same)
+    return found

@@ -15,31 +15,28 @@ arm named after a filter ("success") shows what that filter alone does. With
 told again best, within their kind; "inconsistent" takes as many of the others.
 """
 
+import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from vlm_games.data.examples import Example, read, said
+from vlm_games.data.examples import Deferred, Example, read, said
+from vlm_games.data.images import ImageSource
 from vlm_games.data.records import GameRecord
 from vlm_games.games import filters
 from vlm_games.games.prompts import Prompts
 from vlm_games.games.protocol import GameSpec, PlayedGame
-from vlm_games.methods.answers import (
-    Answer,
-    answers_of,
-    sample,
-    shuffle_answers,
-    telling_answers,
-)
+from vlm_games.methods.answers import group, sample, shuffle_within, telling
 from vlm_games.methods.copies import with_copies
 from vlm_games.methods.game_figures import game_figures
+from vlm_games.methods.ledger import Answer, Ledger, read_ledger
 from vlm_games.methods.method import (
     MAIN,
     REPLAY_ONLY,
     Selection,
     Stage,
     Workbench,
-    count_branches,
 )
 from vlm_games.methods.shares import highest, lowest
 
@@ -66,82 +63,127 @@ def select(
     as_main = arm in (MAIN, "shuffled", INCONSISTENT)
     draws = ARMS.index(MAIN if as_main else arm)
     rng = np.random.default_rng((*seed, draws))
-    complete = [r for r in records if r.outcome != "aborted"]
-    kept = [r for r in complete if r.kept]
+    ledger = read_ledger(records, bench)
     if as_main:
+        pool = ledger.complete & ledger.kept
         rank = lowest if arm == INCONSISTENT else highest
-        games, answers = kept, telling_answers(kept, config, bench, rng, rank)
+        answers = telling(ledger, pool, config, rng, rank)
     else:
-        games = pool(complete, arm)
-        answers = [a for r in games for a in answers_of(r)]
+        pool = pool_of(ledger, arm)
+        answers = ledger.turns_of(pool)
+    games = np.flatnonzero(pool)
     if budget is not None:
         games = sample(rng, games, budget["kept"])
         answers = sample(rng, answers, budget["describer"])
     # A game can be kept for its answers though the Guesser named another
     # image: there is nothing for it to learn then.
-    guessed = [r for r in games if not as_main or r.outcome == "success"]
+    guessed = games[ledger.won[games]] if as_main else games
     if budget is not None:
         guessed = sample(rng, guessed, budget["guesser"])
+    given = answers
     if arm == "shuffled":
-        answers = shuffle_answers(answers, bench, rng)
-    guessed, images = with_copies(guessed, bench)
+        kinds = [ledger.kinds[name] for name in ledger.strata[answers]]
+        given = answers[shuffle_within(kinds, rng)]
+    guesser, images = guesser_examples(ledger, guessed, bench, config)
     examples = {
-        "describer": describer_examples(answers, bench.prompts),
-        "guesser": guesser_examples(guessed, bench, config),
+        "describer": answer_examples(ledger, answers, given, bench.prompts),
+        "guesser": guesser,
     }
     return Selection(
         (Stage("sft", lambda params: examples, images={"guesser": images}),),
         kept=len(games),
-        budget={"kept": len(games), **count_branches(examples)},
-        figures=game_figures(records, bench, config),
+        budget={
+            "kept": len(games),
+            "describer": len(answers),
+            "guesser": len(guessed),
+        },
+        figures=game_figures(ledger, config),
     )
 
 
-def pool(complete: Sequence[GameRecord], arm: str) -> list[GameRecord]:
-    """The games that a control may learn from.
+def pool_of(ledger: Ledger, arm: str) -> np.ndarray:
+    """bool [G]: the games that a control may learn from.
 
     Raises:
       ValueError: the arm is a filter whose evidence was not gathered.
     """
+    complete = ledger.complete
     if arm == REPLAY_ONLY:
-        return []
+        return np.zeros_like(complete)
     if arm == "unfiltered":
-        return list(complete)
+        return complete
     if arm == "lost":
-        return [r for r in complete if not r.kept]
-    if any(arm not in r.filters for r in complete):
+        return complete & ~ledger.kept
+    verdicts = ledger.filters.get(arm, np.full(len(complete), filters.UNKNOWN))
+    if (verdicts[complete] == filters.UNKNOWN).any():
         raise ValueError(
             f"config.controls names the filter {arm!r}, whose evidence the "
             "games lack: set config.game.judges, repeats or reshuffles above 0 "
             "in a new --workdir, or leave the filter out."
         )
-    return [r for r in complete if r.filters[arm]]
+    return complete & (verdicts == 1)
 
 
 def describer_examples(
     answers: Sequence[Answer], prompts: Prompts
 ) -> list[Example]:
     """One example per image: its questions are branches of one trunk."""
-    by_image: dict[int, list[Answer]] = {}
-    for answer in answers:
-        by_image.setdefault(answer[0], []).append(answer)
-    trunk = (read(prompts.describer_trunk()),)
+    images = np.array([image for image, _, _ in answers], np.int64)
     return [
-        Example(
-            (image,),
-            trunk,
-            tuple(
-                (
-                    read(prompts.question_only(question)),
-                    said(prompts.reply(answer)),
-                    said(prompts.end, 0.1),
-                )
-                for _, question, answer in group[i : i + 4]
-            ),
-        )
-        for image, group in by_image.items()
-        for i in range(0, len(group), 4)
+        describer_example([answers[place] for place in some], prompts)
+        for some in by_image(images)
     ]
+
+
+def answer_examples(
+    ledger: Ledger, answers: np.ndarray, given: np.ndarray, prompts: Prompts
+) -> Deferred:
+    """The same of turns; `given`: those whose answers are learned."""
+    some = by_image(ledger.images[ledger.games[answers]])
+
+    def make(number: int) -> Example:
+        return describer_example(
+            [
+                ledger.answer(answers[place], given[place])
+                for place in some[number]
+            ],
+            prompts,
+        )
+
+    return deferred(ledger, len(some), make, answers, given)
+
+
+def by_image(images: np.ndarray) -> list[np.ndarray]:
+    """Places of equal images, at most four together."""
+    return [
+        places[i : i + 4]
+        for places in group(images)
+        for i in range(0, len(places), 4)
+    ]
+
+
+def describer_example(answers: Sequence[Answer], prompts: Prompts) -> Example:
+    """Answers about one image."""
+    return Example(
+        (answers[0][0],),
+        (read(prompts.describer_trunk()),),
+        tuple(
+            (
+                read(prompts.question_only(question)),
+                said(prompts.reply(answer)),
+                said(prompts.end, 0.1),
+            )
+            for _, question, answer in answers
+        ),
+    )
+
+
+def deferred(ledger: Ledger, count: int, make, *chosen: np.ndarray) -> Deferred:
+    """Examples of chosen games or turns, which are told by their numbers."""
+    numbers = b"".join(some.astype("<i8").tobytes() for some in chosen)
+    digest = hashlib.sha256(numbers).hexdigest()
+    first = make(0) if count else None
+    return Deferred(count, make, f"{digest} of {ledger.records!r}: {first!r}")
 
 
 def asks_all(game: int, share: float) -> bool:
@@ -154,20 +196,29 @@ def asks_all(game: int, share: float) -> bool:
 
 
 def guesser_examples(
-    games: Sequence[GameRecord], bench: Workbench, config
-) -> list[Example]:
-    """One example per game; config: `config.game`."""
+    ledger: Ledger, games: np.ndarray, bench: Workbench, config
+) -> tuple[Deferred, ImageSource]:
+    """One example per game, and the images that they count.
+
+    Args:
+      games: int [n], places in the ledger. config: `config.game`.
+    """
     rules = bench.config.play
     listens = rules.guess == "likelihood"  # such a Guesser never guesses
-    return [
-        guesser_example(
-            game,
-            bench.prompts,
-            rules,
-            listens or asks_all(game.game, config.asks_all),
-        )
-        for game in games
-    ]
+    copied = games[ledger.copied[games]]
+    numbered, images = with_copies([ledger.records[g] for g in copied], bench)
+    shown = [game.images for game in numbered]
+    seen = dict(zip(copied.tolist(), shown, strict=True))
+
+    def make(number: int) -> Example:
+        place = int(games[number])
+        game = ledger.records[place]
+        if place in seen:
+            game = dataclasses.replace(game, images=seen[place])
+        must_ask = listens or asks_all(game.game, config.asks_all)
+        return guesser_example(game, bench.prompts, rules, must_ask)
+
+    return deferred(ledger, len(games), make, games), images
 
 
 def guesser_example(

@@ -16,7 +16,7 @@ import numpy as np
 from vlm_games.data.images import ImageSource
 from vlm_games.data.records import OUTCOMES, GameRecord
 from vlm_games.games import filters, listener
-from vlm_games.games.image_sets import ImageSet
+from vlm_games.games.image_sets import ImageSet, PackedSets
 from vlm_games.games.play import Role
 from vlm_games.games.protocol import GameSpec, PlayedGame
 from vlm_games.games.questionnaire import play_list
@@ -104,7 +104,14 @@ class DialogGames:
         tokens = encode_views(bench, params, images, numbers, iteration, room)
         plain = tokens[PLAIN]
         describer, *judges = (tokens.get(name, plain) for name in views(c))
-        return Prepared(describer, plain, tuple(judges), images, sets, numbers)
+        return Prepared(
+            describer,
+            plain,
+            tuple(judges),
+            images,
+            PackedSets(sets),
+            numbers,
+        )
 
     def candidates(
         self,
@@ -292,11 +299,11 @@ class DialogGames:
     def show(
         self, records: Sequence[GameRecord], iteration: int, most: int
     ) -> list[GameView]:
-        shown = [
-            r
-            for outcome in OUTCOMES
-            for r in [r for r in records if r.outcome == outcome][:most]
-        ]
+        found: dict[str, list[GameRecord]] = {name: [] for name in OUTCOMES}
+        for record in records:
+            if len(found[record.outcome]) < most:
+                found[record.outcome].append(record)
+        shown = [record for same in found.values() for record in same]
         numbered, images = copies.with_copies(shown, self.bench)
         return [
             GameView(json.loads(r.to_json()), [images[i] for i in seen.images])

@@ -2,84 +2,85 @@
 
 import collections
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from vlm_games.data.records import GameRecord
 from vlm_games.games import filters
-from vlm_games.methods.answers import consistent, credited
-from vlm_games.methods.method import Workbench
+from vlm_games.methods.answers import consistent, credited, scored
+from vlm_games.methods.ledger import Ledger
 from vlm_games.methods.shares import by_decile
 
 
-def game_figures(
-    records: Sequence[GameRecord], bench: Workbench, config
-) -> dict:
+def game_figures(ledger: Ledger, config) -> dict:
     """How varied the talk is; and per filter, how many it keeps and the truth
     of kept and dropped. `config`: `config.game`."""
-    complete = [r for r in records if r.outcome != "aborted"]
-    truths = [[t.true for t in r.turns] for r in complete]
-    strata = [
-        [bench.stratum(t.question, t.answer) for t in r.turns] for r in complete
-    ]
+    complete = ledger.complete
+    turns = ledger.turns_of(complete)
     table = {}
-    for name in records[0].filters if records else ():
-        passed = [r.filters[name] for r in complete]
+    for name, verdicts in ledger.filters.items():
+        passed = complete & (verdicts == 1)
         table[name] = {
-            "kept": sum(passed),
-            "of": len(records),
-            **filters.truth_rates(passed, truths),
-            "lift": filters.stratified_lift(passed, truths, strata),
+            "kept": int(passed.sum()),
+            "of": len(passed),
+            **worth(ledger, turns, passed[ledger.games[turns]]),
         }
     # The same for single answers, by the credit asked of them.
-    turns = [t for r in complete for t in r.turns]
-    passed = [t.credit is not None and t.credit > config.credit for t in turns]
-    single = [[t.true] for t in turns]
-    names = [[bench.stratum(t.question, t.answer)] for t in turns]
-    table["credit (answers)"] = {
-        "kept": sum(passed),
-        "of": len(turns),
-        **filters.truth_rates(passed, single),
-        "lift": filters.stratified_lift(passed, single, names),
-    }
+    passed = ledger.credit[turns] > config.credit  # unknown credit is none
+    table["credit (answers)"] = of_answers(ledger, turns, passed)
     figures = {}
     if config.consistent:
-        table["consistent (answers)"] = consistency(complete, bench, config)
-        scored = credited(complete, -math.inf, bench)
-        figures["consistency_by_decile"] = by_decile(scored)
+        table["consistent (answers)"] = consistency(ledger, config)
+        ranked = scored(ledger, turns)
+        figures["consistency_by_decile"] = by_decile(ranked)
     verdict = table.get(config.filter, {})
     return {
         "filters": table,
         **figures,
-        **talk_figures(records),
+        **talk_figures(ledger),
         "truth_kept": verdict.get("truth_kept"),
         "truth_dropped": verdict.get("truth_dropped"),
     }
 
 
-def consistency(
-    complete: Sequence[GameRecord], bench: Workbench, config
-) -> dict:
+def consistency(ledger: Ledger, config) -> dict:
     """What the scores keep of the answers that count by credit."""
-    kept_games = [r for r in complete if r.kept]
-    found = credited(kept_games, config.credit, bench)
-    kept = {a.number for a in consistent(found, config)}
-    passed = [a.number in kept for a in found]
-    truths = [[a.true] for a in found]
-    strata = [[bench.stratum(a.question, a.answer)] for a in found]
+    kept_games = ledger.complete & ledger.kept
+    found = credited(ledger, kept_games, config.credit)
+    kept = consistent(ledger, found, config)
+    return of_answers(ledger, found, np.isin(found, kept))
+
+
+def of_answers(ledger: Ledger, turns: np.ndarray, passed: np.ndarray) -> dict:
+    """Of single answers, how many are kept, and the truth.
+
+    Args:
+      turns: int [n], the answers. passed: bool [n].
+    """
     return {
-        "kept": len(kept),
-        "of": len(found),
-        **filters.truth_rates(passed, truths),
-        "lift": filters.stratified_lift(passed, truths, strata),
+        "kept": int(passed.sum()),
+        "of": len(turns),
+        **worth(ledger, turns, passed),
     }
 
 
-def talk_figures(records: Sequence[GameRecord]) -> dict:
+def worth(ledger: Ledger, turns: np.ndarray, passed: np.ndarray) -> dict:
+    """The truth of kept and dropped answers; arguments as of `of_answers`."""
+    true = ledger.true[turns]
+    strata = ledger.strata[turns]
+    return {
+        **filters.truth_rates(passed, true),
+        "lift": filters.stratified_lift(passed, true, strata),
+    }
+
+
+def talk_figures(ledger: Ledger) -> dict:
     """How varied the talk of games is."""
-    turns = [t for r in records for t in r.turns]
-    return variety([t.question for t in turns], [t.answer for t in turns])
+    return _variety(
+        len(np.unique(ledger.questions)),
+        np.bincount(ledger.answers).tolist(),
+        ledger.length,
+    )
 
 
 def variety(questions: Sequence[str], answers: Sequence[str]) -> dict:
@@ -90,12 +91,21 @@ def variety(questions: Sequence[str], answers: Sequence[str]) -> dict:
       answer_entropy: of the distribution of answers, bits;
       question_length: mean number of words.
     """
-    if not questions:
+    return _variety(
+        len(set(questions)),
+        collections.Counter(answers).values(),
+        sum(len(question.split()) for question in questions),
+    )
+
+
+def _variety(distinct: int, answers: Collection[int], length: int) -> dict:
+    """`answers`: how often each is given. `length`: of all questions."""
+    count = sum(answers)
+    if not count:
         return {}
-    counts = collections.Counter(answers)
-    shares = [n / len(questions) for n in counts.values()]
+    shares = [n / count for n in answers]
     return {
-        "distinct_questions": 100.0 * len(set(questions)) / len(questions),
+        "distinct_questions": 100.0 * distinct / count,
         "answer_entropy": -sum(p * math.log2(p) for p in shares),
-        "question_length": float(np.mean([len(q.split()) for q in questions])),
+        "question_length": length / count,
     }

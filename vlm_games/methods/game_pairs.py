@@ -20,6 +20,8 @@ from vlm_games.data.examples import Example, read, said
 from vlm_games.data.records import GameRecord
 from vlm_games.games.prompts import Prompts
 from vlm_games.methods import choose
+from vlm_games.methods.answers import telling_answers
+from vlm_games.methods.ledger import Answer
 from vlm_games.methods.method import Workbench
 
 
@@ -35,7 +37,7 @@ def pairs(
     complete = [r for r in records if r.outcome != "aborted"]
     kept = [r for r in complete if r.kept]
     won = [r for r in kept if r.outcome == "success" and r.final_summary]
-    answers = choose.telling_answers(kept, config, bench, rng)
+    answers = telling_answers(kept, config, bench, rng)
     rivals = Rivals(complete)
     contrasted = [(a, rivals.draw(a, rng)) for a in dict.fromkeys(answers)]
     return {
@@ -64,7 +66,7 @@ def guess_pair(record: GameRecord, prompts: Prompts, config) -> Example:
     return Example(record.images, tuple(trunk), branches)
 
 
-def answer_pair(answer: choose.Answer, other: str, prompts: Prompts) -> Example:
+def answer_pair(answer: Answer, other: str, prompts: Prompts) -> Example:
     """An answer over another one to the same question."""
     image, question, words = answer
     return Example(
@@ -96,9 +98,7 @@ class Rivals:
                     at = (image, turn.question)
                     self._dropped.setdefault(at, []).append(turn.answer)
 
-    def draw(
-        self, answer: choose.Answer, rng: np.random.Generator
-    ) -> str | None:
+    def draw(self, answer: Answer, rng: np.random.Generator) -> str | None:
         """Another answer to the same question; None if the run has none."""
         image, question, words = answer
         for found in (

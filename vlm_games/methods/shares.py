@@ -2,7 +2,7 @@
 
 import collections
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -22,6 +22,19 @@ class Read(NamedTuple):
     score: float
 
 
+class Ranked(Protocol):
+    """What ranking asks of a `Read`; `answer`: equal for equal words."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def answer(self) -> Hashable: ...
+
+    @property
+    def score(self) -> float: ...
+
+
 class Scored(Protocol):
     """What has a question and an answer, and a score for them.
 
@@ -38,7 +51,7 @@ class Scored(Protocol):
     def true(self) -> bool | None: ...
 
     @property
-    def read(self) -> Read: ...
+    def read(self) -> Ranked: ...
 
 
 Item = TypeVar("Item", bound=Scored)
@@ -74,7 +87,7 @@ def share_of_types(
     kept: list[Item] = []
     for same in types.values():
         answers = (one.read.answer for one in same)
-        counts: dict[str, int] = collections.Counter(answers)
+        counts: dict[Hashable, int] = collections.Counter(answers)
         if balance:
             runner_up = sorted([0, *counts.values()])[-2]
             counts = {a: min(n, runner_up) for a, n in counts.items()}

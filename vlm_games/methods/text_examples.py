@@ -192,28 +192,28 @@ def example(
 
 def figures(records: Sequence[SituationRecord], bench: Workbench) -> dict:
     """What metrics.json says of the records as they were written."""
-    kept = [r.kept for r in records]
-    truths = [[r.true] for r in records]
-    strata = [
-        [""]
+    kept = np.array([r.kept for r in records], bool)
+    true = filters.known(r.true for r in records)
+    strata = filters.numbered(
+        ""
         if r.answer is None
-        else [bench.stratum(r.question, r.options[r.answer])]
+        else bench.stratum(r.question, r.options[r.answer])
         for r in records
-    ]
-    rates = filters.truth_rates(kept, truths)
+    )
+    rates = filters.truth_rates(kept, true)
     passed = [r for r in records if r.kept]
     reasons = collections.Counter(r.reason for r in records if r.reason)
     return {
         "readable": sum(r.readable for r in records),
-        "checked": sum(kept),
+        "checked": len(passed),
         "duplicates": len(passed) - len(distinct(passed)),
         "dropped": dict(sorted(reasons.items())),
         "filters": {
             "checks": {
-                "kept": sum(kept),
+                "kept": len(passed),
                 "of": len(records),
                 **rates,
-                "lift": filters.stratified_lift(kept, truths, strata),
+                "lift": filters.stratified_lift(kept, true, strata),
             }
         },
         **rates,

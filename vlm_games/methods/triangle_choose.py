@@ -18,8 +18,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from vlm_games.games import filters
-from vlm_games.methods.answers import Answer, shuffle_answers
+from vlm_games.methods.answers import shuffle_answers
 from vlm_games.methods.game_figures import variety
+from vlm_games.methods.ledger import Answer
 from vlm_games.methods.method import MAIN, REPLAY_ONLY, Workbench
 from vlm_games.methods.shares import (
     by_decile,
@@ -81,10 +82,12 @@ def pair_figures(
     """How many pairs are kept of each type, and how true, by score."""
     found = [r for r in records if r.score is not None]
     kept = best(records, config)
-    passed = [r.number in kept for r in found]
-    truths = [[r.true] for r in found]
-    strata = [[bench.stratum(r.read.question, r.read.answer)] for r in found]
-    rates = filters.truth_rates(passed, truths)
+    passed = np.array([r.number in kept for r in found], bool)
+    true = filters.known(r.true for r in found)
+    strata = filters.numbered(
+        bench.stratum(r.read.question, r.read.answer) for r in found
+    )
+    rates = filters.truth_rates(passed, true)
     types = sorted({r.read.kind for r in found})
     return {
         "filters": {
@@ -92,7 +95,7 @@ def pair_figures(
                 "kept": len(kept),
                 "of": len(records),
                 **rates,
-                "lift": filters.stratified_lift(passed, truths, strata),
+                "lift": filters.stratified_lift(passed, true, strata),
             }
         },
         **rates,

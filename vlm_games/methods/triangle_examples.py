@@ -18,8 +18,8 @@ from vlm_games.data.examples import Example, read, said
 from vlm_games.data.images import RenderedSource
 from vlm_games.games.instructions import Instructions
 from vlm_games.games.prompts import Prompts
-from vlm_games.methods.answers import Answer
 from vlm_games.methods.choose import describer_examples
+from vlm_games.methods.ledger import Answer
 from vlm_games.pretraining.examples import pick_question
 
 HIDDEN = ("pair", "question", "answer")  # the order of config.triangle.hidden

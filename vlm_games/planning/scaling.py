@@ -15,7 +15,8 @@ BYTES = 2  # of a number, bfloat16
 GUESSED, ANSWERED = 28, 4  # tokens said by the roles in a turn
 WORDS = 250  # tokens of text that a game reads beside its images
 STORED = 1e9  # bytes a second that a host writes to where the workdir is
-HELD = 2_800  # bytes of a game in memory, once it is read; measured
+HELD = 370  # bytes in memory of a game of 4 turns that is chosen from; measured
+LINE = 2_000  # bytes of its record
 NAME = 200  # bytes of an image's name and length in memory
 DECODING = 5e-3  # seconds of a core for a picture of 1 megapixel
 CORES = 8  # that decode on a host
@@ -106,8 +107,12 @@ def checkpoint_seconds(machine: Machine, model: Model) -> float:
 
 
 def host_bytes() -> dict[str, float]:
-    """In the memory of every host, for IMAGES and GAMES."""
-    return {"names": IMAGES * NAME, "games": GAMES * HELD}
+    """Held by every host for IMAGES and GAMES, "lines" in a file."""
+    return {
+        "names": IMAGES * NAME,
+        "games": GAMES * HELD,
+        "lines": GAMES * LINE,
+    }
 
 
 def bank_bytes(model: Model) -> float:
