@@ -358,7 +358,10 @@ def test_rotary_scores_depend_on_distance_alone():
 
     def score(i, j):
         turned = [
-            rotary(jnp.asarray(x), np.array([[[at]]]), RopeConfig(100.0))
+            rotary(
+                jnp.asarray(x),
+                turn_by(jnp.array([[[at]]]), RopeConfig(100.0), 4),
+            )
             for x, at in ((q, i), (k, j))
         ]
         return float(jnp.sum(turned[0] * turned[1]))

@@ -24,6 +24,7 @@ from vlm_games.models import vlm
 from vlm_games.models.cache import Cache
 from vlm_games.models.config import VLMConfig
 from vlm_games.models.mesh import DATA, TENSOR, shard_batch
+from vlm_games.models.panels import ROWS, cut, put
 from vlm_games.sampling import session as sessions
 from vlm_games.sampling.handover import Handed, HandOver, hand_over
 
@@ -145,9 +146,25 @@ class Engine:
             (1,),
             self._laid_out,
         )
+        self._cut = jax.jit(
+            functools.partial(cut),
+            out_shardings=NamedSharding(mesh, whole),
+        )
         self._turns: dict[tuple, Callable] = {}
         self._handovers: dict[HandOver, Callable] = {}
         self._shard = shard
+
+    def lay_out(self, params, rows: int):
+        """Params as games of `rows` rows in all are best played with.
+
+        On CPUs, where a device has few rows, they hold a second copy of the
+        decoder's matrices; see `models.panels`.
+        """
+        cpu = self.mesh.devices.flat[0].platform == "cpu"
+        few = rows <= ROWS * self.shards and self.mesh.shape[TENSOR] == 1
+        if cpu and few and self.config.dtype == "float32":
+            return put(params, self._cut(params))
+        return params
 
     def init(self, rows: int, capacity: int) -> sessions.Session:
         """Empty conversations, split over the mesh."""
@@ -324,6 +341,7 @@ class Engine:
             self._grow,
             self._encode,
             self._admit,
+            self._cut,
             *self._turns.values(),
             *self._handovers.values(),
         ]

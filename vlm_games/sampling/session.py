@@ -133,8 +133,6 @@ def read_text(
     )
     rows, length = tokens_BxL.shape
     pieces = -(-length // PIECE)
-    if pieces == 1:
-        return read(config, params, session, tokens_BxL, new_B)
     size = -(-length // pieces)
     tokens = jnp.pad(tokens_BxL, ((0, 0), (0, pieces * size - length)))
 
@@ -265,7 +263,12 @@ def speak(
 
 def draw(keys_B, logits_BxV, temperature, truncation=Truncation()):
     """One token per row, int32 [B]; the likeliest at temperature 0."""
-    likeliest = jnp.argmax(logits_BxV, axis=-1).astype(jnp.int32)
+    # The first of the highest, as argmax has it, which XLA does not vectorise
+    # on CPUs.
+    size = logits_BxV.shape[-1]
+    highest = logits_BxV == logits_BxV.max(axis=-1, keepdims=True)
+    at = jnp.where(highest, jnp.arange(size, dtype=jnp.int32), size - 1)
+    likeliest = at.min(axis=-1)
 
     def drawn():
         logits = logits_BxV / jnp.maximum(temperature, 1e-6)
