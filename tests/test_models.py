@@ -13,7 +13,7 @@ from vlm_games.models import cache as caches
 from vlm_games.models import vlm
 from vlm_games.models.checkpoint import load_model, save_model
 from vlm_games.models.config import RopeConfig, TransformerConfig, VLMConfig
-from vlm_games.models.layers import attend, make_norm, rotary
+from vlm_games.models.layers import attend, make_norm, rotary, turn_by
 from vlm_games.models.vision import Connector, square_patches
 
 pytestmark = pytest.mark.usefixtures("quick_compiles")

@@ -20,7 +20,7 @@ ACTIVATIONS = {
     "relu": jax.nn.relu,
 }
 
-# Cosine and sine, float32 [B, L, K / 2] each, of the angles by which heads turn.
+# Cosine and sine, float32 [B, L, K / 2], of the angles by which heads turn.
 Turns = tuple[jax.Array, jax.Array]
 
 # Masked scores: finite, so that a row with nothing to attend to (padding)

@@ -21,8 +21,8 @@ ROWS = 16  # most rows of a product that gains by it
 WIDEST, STEP = 96, 16  # columns of a panel; they are a multiple of STEP
 
 
-def cut(params) -> dict[str, jax.Array]:
-    """Panels of every matrix of the decoder and of its head, by its path.
+def cut(params) -> dict[tuple[str, ...], jax.Array]:
+    """Panels of every matrix of the decoder and of its head, by their path.
 
     A matrix that does not split into panels of one width has none.
     """
@@ -36,7 +36,7 @@ def cut(params) -> dict[str, jax.Array]:
 
 
 def put(params, panels):
-    """Params with panels, from `cut`, beside their kernels."""
+    """Params with what `cut` gave beside the kernels."""
     flat = flax.traverse_util.flatten_dict(params)
     return flax.traverse_util.unflatten_dict({**flat, **panels})
 

@@ -72,10 +72,10 @@ class VLM(nn.Module):
         first, *deep = jnp.split(images, 1 + len(self.deep), axis=-1)
         x = jnp.where(here, first, x).astype(self.config.compute_dtype)
         added = [jnp.where(here, part, 0) for part in deep]
-        # The innermost, which does not call the map itself, comes first.
+        # The last one is the innermost: it takes the place of the map.
         with (
-            nn.intercept_methods(use_panels),
             nn.intercept_methods(add_low_rank),
+            nn.intercept_methods(use_panels),
         ):
             hidden, new, _ = self.decoder(x, places, past, added)
         return hidden, new

@@ -20,15 +20,15 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from vlm_games.models import vlm
+from vlm_games.models import panels, vlm
 from vlm_games.models.cache import Cache
 from vlm_games.models.config import VLMConfig
 from vlm_games.models.mesh import DATA, TENSOR, shard_batch
-from vlm_games.models.panels import ROWS, cut, put
 from vlm_games.sampling import session as sessions
 from vlm_games.sampling.handover import Handed, HandOver, hand_over
 
 ROOM = 128  # a row that may grow has room for a multiple of this
+MOST_CUT = 1 << 28  # numbers in a second copy of matrices: 1 GiB
 BUCKETS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
 
@@ -147,7 +147,7 @@ class Engine:
             self._laid_out,
         )
         self._cut = jax.jit(
-            functools.partial(cut),
+            functools.partial(panels.cut),
             out_shardings=NamedSharding(mesh, whole),
         )
         self._turns: dict[tuple, Callable] = {}
@@ -155,16 +155,20 @@ class Engine:
         self._shard = shard
 
     def lay_out(self, params, rows: int):
-        """Params as games of `rows` rows in all are best played with.
+        """Params as conversations of `rows` rows in all are best held with.
 
-        On CPUs, where a device has few rows, they hold a second copy of the
-        decoder's matrices; see `models.panels`.
+        On CPUs, where a device has few rows, with a second copy of the
+        decoder's matrices, if that is small; see `models.panels`.
         """
         cpu = self.mesh.devices.flat[0].platform == "cpu"
-        few = rows <= ROWS * self.shards and self.mesh.shape[TENSOR] == 1
-        if cpu and few and self.config.dtype == "float32":
-            return put(params, self._cut(params))
-        return params
+        few = rows <= panels.ROWS * self.shards
+        whole = self.mesh.shape[TENSOR] == 1
+        if not (cpu and few and whole and self.config.dtype == "float32"):
+            return params
+        shapes = jax.tree.leaves(jax.eval_shape(panels.cut, params))
+        if not 0 < sum(x.size for x in shapes) <= MOST_CUT:
+            return params
+        return panels.put(params, self._cut(params))
 
     def init(self, rows: int, capacity: int) -> sessions.Session:
         """Empty conversations, split over the mesh."""

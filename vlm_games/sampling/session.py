@@ -263,12 +263,11 @@ def speak(
 
 def draw(keys_B, logits_BxV, temperature, truncation=Truncation()):
     """One token per row, int32 [B]; the likeliest at temperature 0."""
-    # The first of the highest, as argmax has it, which XLA does not vectorise
-    # on CPUs.
-    size = logits_BxV.shape[-1]
+    # The first of the highest. XLA does not vectorise argmax on CPUs.
+    last = logits_BxV.shape[-1] - 1
     highest = logits_BxV == logits_BxV.max(axis=-1, keepdims=True)
-    at = jnp.where(highest, jnp.arange(size, dtype=jnp.int32), size - 1)
-    likeliest = at.min(axis=-1)
+    tokens = jnp.arange(last + 1, dtype=jnp.int32)
+    likeliest = jnp.where(highest, tokens, last).min(axis=-1)
 
     def drawn():
         logits = logits_BxV / jnp.maximum(temperature, 1e-6)
