@@ -28,6 +28,9 @@ from vlm_games.sampling import session as sessions
 from vlm_games.sampling.handover import Handed, HandOver, hand_over
 
 ROOM = 128  # a row that may grow has room for a multiple of this
+# Pairs of tokens in the openings that a CPU reads at once: what is computed of
+# more has no room in its caches.
+PAIRS = 1 << 18
 MOST_CUT = 1 << 28  # numbers in a second copy of matrices: 1 GiB
 BUCKETS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
@@ -117,6 +120,8 @@ class Engine:
             Cache(heads, split, split), split, split
         )
 
+        cpu = mesh.devices.flat[0].platform == "cpu"
+
         def shard(function, in_specs, donate, laid_out):
             mapped = shard_batch(function, mesh, in_specs, rows)
             return jax.jit(
@@ -141,7 +146,9 @@ class Engine:
             split,
         )
         self._admit = shard(
-            functools.partial(sessions.admit, config),
+            functools.partial(
+                sessions.admit, config, pairs=PAIRS if cpu else 0
+            ),
             (whole, rows, rows, rows, rows, rows, whole),
             (1,),
             self._laid_out,
