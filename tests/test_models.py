@@ -13,7 +13,7 @@ from vlm_games.models import cache as caches
 from vlm_games.models import vlm
 from vlm_games.models.checkpoint import load_model, save_model
 from vlm_games.models.config import RopeConfig, TransformerConfig, VLMConfig
-from vlm_games.models.layers import attend, make_norm, rotary
+from vlm_games.models.layers import attend, make_norm, rotary, turn_by
 from vlm_games.models.vision import Connector, square_patches
 
 pytestmark = pytest.mark.usefixtures("quick_compiles")
@@ -358,7 +358,10 @@ def test_rotary_scores_depend_on_distance_alone():
 
     def score(i, j):
         turned = [
-            rotary(jnp.asarray(x), np.array([[[at]]]), RopeConfig(100.0))
+            rotary(
+                jnp.asarray(x),
+                turn_by(jnp.array([[[at]]]), RopeConfig(100.0), 4),
+            )
             for x, at in ((q, i), (k, j))
         ]
         return float(jnp.sum(turned[0] * turned[1]))

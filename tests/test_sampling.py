@@ -459,6 +459,52 @@ def test_admit_replaces_only_the_rows_named(engines, talker):
     )
 
 
+@pytest.mark.parametrize("pairs", [1, 150])
+def test_openings_are_read_the_same_few_rows_at_a_time(talker, pairs):
+    config, params = talker
+    tokens, lengths = pad([[5 + b, 6, 7][: 1 + b % 3] for b in range(6)], 4)
+
+    def admit(pairs):
+        return sessions.admit(
+            config,
+            params,
+            sessions.init_session(config, 6, CAPACITY),
+            jnp.arange(6),
+            tokens,
+            lengths,
+            np.full(tokens.shape, -1),
+            vlm.no_image_tokens(config),
+            pairs=pairs,
+        )
+
+    found, whole = (jax.jit(lambda n=n: admit(n))() for n in (pairs, 0))
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, 1e-4, 1e-5), found, whole
+    )
+
+
+@pytest.mark.parametrize(
+    "count, pairs, size", [(6, 0, 6), (6, 1, 1), (6, 47, 2), (6, 90, 3)]
+)
+def test_rows_are_mapped_in_equal_parts(count, pairs, size):
+    rows = jnp.arange(4.0 * count).reshape(count, 4), None
+    seen = []
+
+    def double(rows):
+        seen.append(len(rows[0]))
+        return 2 * rows[0]
+
+    found = sessions.map_rows(double, rows, pairs)
+    np.testing.assert_array_equal(found, 2 * rows[0])
+    assert set(seen) == {size}
+
+
+def test_of_equally_likely_tokens_the_first_is_taken():
+    logits = jnp.array([[0.0, 3.0, 1.0, 3.0], [2.0, 2.0, 2.0, 2.0]])
+    keys = jax.random.split(jax.random.key(0), 2)
+    assert sessions.draw(keys, logits, 0.0).tolist() == [1, 0]
+
+
 @pytest.mark.parametrize("count", [1, 6])
 def test_engine_encodes_any_number_of_images(engines, talker, pixels, count):
     config, raw = talker

@@ -129,6 +129,7 @@ class Table:
         rows = self.settings.slots
         truncation = Truncation(self.settings.top_k, self.settings.top_p)
         sampling = Sampling(self._forbidden, seed, truncation)
+        guesser, describer = self._lay_out(guesser, describer)
         most, describer_room = self._capacity
         guesser_room = first_room(self._opening_length, most)
         sessions = [
@@ -150,6 +151,19 @@ class Table:
                     exchanges = tuple(seat.exchanges)
                     yield PlayedGame(seat.spec, exchanges, "", None, None)
                     seats[row] = None
+
+    def _lay_out(self, *roles: Role) -> list[Role]:
+        """The roles with params laid out for play, equal ones once."""
+        laid_out = {
+            id(role.params): self.engine.lay_out(
+                role.params, self.settings.slots
+            )
+            for role in roles
+        }
+        return [
+            dataclasses.replace(role, params=laid_out[id(role.params)])
+            for role in roles
+        ]
 
     def _admit(self, guesser, describer, sessions, seats, waiting) -> None:
         """Fills free slots with waiting games, in both sessions."""

@@ -20,6 +20,9 @@ ACTIVATIONS = {
     "relu": jax.nn.relu,
 }
 
+# Cosine and sine, float32 [B, L, K / 2], of the angles by which heads turn.
+Turns = tuple[jax.Array, jax.Array]
+
 # Masked scores: finite, so that a row with nothing to attend to (padding)
 # gives a mean instead of NaN.
 MASKED = -1e9
@@ -52,6 +55,8 @@ class Places:
         last block computes no other. None for all.
       step: int32 scalar, where among what is said now this call's one token
         goes; None if it joins nothing.
+      turns, local_turns: how heads turn there, see `turn_by`; a `Stack` finds
+        them.
     """
 
     positions: jax.Array
@@ -59,6 +64,8 @@ class Places:
     local: Masks | None = None
     wanted: jax.Array | None = None
     step: jax.Array | None = None
+    turns: Turns | None = None
+    local_turns: Turns | None = None
 
     def choose(self, x_BxLxX):
         """The wanted token of each row, [B, 1, X]; or all, [B, L, X]."""
@@ -123,16 +130,23 @@ def frequencies(rope: RopeConfig, half: int) -> tuple[np.ndarray, np.ndarray]:
     return frequency.astype(np.float32), axes
 
 
-def rotary(x_BxLxHxK, positions_BxLxA, rope: RopeConfig):
-    """Rotates pairs (k, k + K/2) of each head by an angle per position.
+def turn_by(positions_BxLxA, rope: RopeConfig, half: int) -> Turns:
+    """Cosine and sine of an angle per position and pair of a head.
 
-    The half-split layout that Llama checkpoints use. Angles are computed in
-    float32.
+    Angles are computed in float32.
     """
-    frequency, axes = frequencies(rope, x_BxLxHxK.shape[-1] // 2)
-    turned = positions_BxLxA[..., axes].astype(jnp.float32)
-    angle = (turned * frequency)[:, :, None]
-    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    frequency, axes = frequencies(rope, half)
+    angle = positions_BxLxA[..., axes].astype(jnp.float32) * frequency
+    # XLA would else find them anew in every block, for each head.
+    return jax.lax.optimization_barrier((jnp.cos(angle), jnp.sin(angle)))
+
+
+def rotary(x_BxLxHxK, turns: Turns):
+    """Rotates pairs (k, k + K/2) of each head.
+
+    The half-split layout that Llama checkpoints use.
+    """
+    cos, sin = (x[:, :, None] for x in turns)
     first, second = jnp.split(x_BxLxHxK.astype(jnp.float32), 2, axis=-1)
     rotated = [first * cos - second * sin, second * cos + first * sin]
     return jnp.concatenate(rotated, axis=-1).astype(x_BxLxHxK.dtype)
@@ -217,10 +231,10 @@ class Attention(nn.Module):
             q = make_norm(c.norm, c.norm_eps, "query_norm")(q)
             k = make_norm(c.norm, c.norm_eps, "key_norm")(k)
             q, k = q.astype(self.dtype), k.astype(self.dtype)
-        rope = (self.local and c.local_rope) or c.rope
-        if rope is not None:
-            q = rotary(q, places.choose(places.positions), rope)
-            k = rotary(k, places.positions, rope)
+        turns = places.local_turns if self.local else places.turns
+        if turns is not None:
+            q = rotary(q, tuple(map(places.choose, turns)))
+            k = rotary(k, turns)
         new: tuple = k.transpose(0, 2, 3, 1), v.transpose(0, 2, 1, 3)
         if places.step is not None:
             *past, said = past
@@ -324,6 +338,7 @@ class Stack(nn.Module):
           block, outputs [B, L, D] of the taps).
         """
         c, news, tapped = self.config, [], {}
+        places = self._find_turns(places)
         all_wanted = dataclasses.replace(places, wanted=None)
         make_block = self._make_block()
         for i in range(c.depth):
@@ -340,6 +355,18 @@ class Stack(nn.Module):
             norm = make_norm(c.norm, c.norm_eps, "norm")
             x_BxLxD = norm(x_BxLxD).astype(self.dtype)
         return x_BxLxD, tuple(news), tuple(tapped[i] for i in taps)
+
+    def _find_turns(self, places: Places) -> Places:
+        c = self.config
+
+        def turns(rope):
+            if rope is None:
+                return None
+            return turn_by(places.positions, rope, c.head_dim // 2)
+
+        found = turns(c.rope)
+        local = found if c.local_rope is None else turns(c.local_rope)
+        return dataclasses.replace(places, turns=found, local_turns=local)
 
     def _make_block(self):
         """The class of a block, which makes its params whole by itself.

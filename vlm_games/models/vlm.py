@@ -18,6 +18,7 @@ from vlm_games.models.cache import Cache, Layers, append
 from vlm_games.models.config import VLMConfig
 from vlm_games.models.layers import Masks, Places, Stack
 from vlm_games.models.low_rank import add_low_rank
+from vlm_games.models.panels import use_panels
 from vlm_games.models.vision import (
     Connector,
     Patches,
@@ -71,14 +72,19 @@ class VLM(nn.Module):
         first, *deep = jnp.split(images, 1 + len(self.deep), axis=-1)
         x = jnp.where(here, first, x).astype(self.config.compute_dtype)
         added = [jnp.where(here, part, 0) for part in deep]
-        with nn.intercept_methods(add_low_rank):
+        # The last one is the innermost: it takes the place of the map.
+        with (
+            nn.intercept_methods(add_low_rank),
+            nn.intercept_methods(use_panels),
+        ):
             hidden, new, _ = self.decoder(x, places, past, added)
         return hidden, new
 
     def logits(self, hidden):
         if self.config.tie_embeddings:
             return self.embed.attend(hidden).astype(jnp.float32)
-        return self.head(hidden).astype(jnp.float32)
+        with nn.intercept_methods(use_panels):
+            return self.head(hidden).astype(jnp.float32)
 
     def __call__(self, patches, tokens, slots, places):
         """Touches every parameter, for initialisation."""

@@ -20,7 +20,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from vlm_games.models import vlm
+from vlm_games.models import panels, vlm
 from vlm_games.models.cache import Cache
 from vlm_games.models.config import VLMConfig
 from vlm_games.models.mesh import DATA, TENSOR, shard_batch
@@ -28,6 +28,10 @@ from vlm_games.sampling import session as sessions
 from vlm_games.sampling.handover import Handed, HandOver, hand_over
 
 ROOM = 128  # a row that may grow has room for a multiple of this
+# Pairs of tokens in the openings that a CPU reads at once: what is computed of
+# more has no room in its caches.
+PAIRS = 1 << 18
+MOST_CUT = 1 << 28  # numbers in a second copy of matrices: 1 GiB
 BUCKETS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
 
@@ -116,6 +120,8 @@ class Engine:
             Cache(heads, split, split), split, split
         )
 
+        cpu = mesh.devices.flat[0].platform == "cpu"
+
         def shard(function, in_specs, donate, laid_out):
             mapped = shard_batch(function, mesh, in_specs, rows)
             return jax.jit(
@@ -140,14 +146,36 @@ class Engine:
             split,
         )
         self._admit = shard(
-            functools.partial(sessions.admit, config),
+            functools.partial(
+                sessions.admit, config, pairs=PAIRS if cpu else 0
+            ),
             (whole, rows, rows, rows, rows, rows, whole),
             (1,),
             self._laid_out,
         )
+        self._cut = jax.jit(
+            functools.partial(panels.cut),
+            out_shardings=NamedSharding(mesh, whole),
+        )
         self._turns: dict[tuple, Callable] = {}
         self._handovers: dict[HandOver, Callable] = {}
         self._shard = shard
+
+    def lay_out(self, params, rows: int):
+        """Params as conversations of `rows` rows in all are best held with.
+
+        On CPUs, where a device has few rows, with a second copy of the
+        decoder's matrices, if that is small; see `models.panels`.
+        """
+        cpu = self.mesh.devices.flat[0].platform == "cpu"
+        few = rows <= panels.ROWS * self.shards
+        whole = self.mesh.shape[TENSOR] == 1
+        if not (cpu and few and whole and self.config.dtype == "float32"):
+            return params
+        shapes = jax.tree.leaves(jax.eval_shape(panels.cut, params))
+        if not 0 < sum(x.size for x in shapes) <= MOST_CUT:
+            return params
+        return panels.put(params, self._cut(params))
 
     def init(self, rows: int, capacity: int) -> sessions.Session:
         """Empty conversations, split over the mesh."""
@@ -324,6 +352,7 @@ class Engine:
             self._grow,
             self._encode,
             self._admit,
+            self._cut,
             *self._turns.values(),
             *self._handovers.values(),
         ]

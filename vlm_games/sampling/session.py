@@ -133,8 +133,6 @@ def read_text(
     )
     rows, length = tokens_BxL.shape
     pieces = -(-length // PIECE)
-    if pieces == 1:
-        return read(config, params, session, tokens_BxL, new_B)
     size = -(-length // pieces)
     tokens = jnp.pad(tokens_BxL, ((0, 0), (0, pieces * size - length)))
 
@@ -162,29 +160,63 @@ def admit(
     image_slots_RxL,
     image_tokens_MxD,
     positions_RxLxA=None,
+    pairs: int = 0,
 ) -> Session:
     """Starts new conversations in the rows `rows_R`; see `vlm.read`.
 
     A row out of range is dropped, so that R can stay fixed while the number
     of newcomers varies.
+
+    Args:
+      pairs: rows are read at a time that have at most so many pairs of tokens,
+        or one by one; 0 for all at once.
     """
-    found = vlm.read(
-        config,
-        params,
-        None,
-        tokens_RxL,
-        new_R,
-        image_slots_RxL,
-        image_tokens_MxD,
-        positions_RxLxA,
-        last_only=True,
-    )
-    logits = vlm.unembed(config, params, found.hidden[:, 0])
+
+    def read_rows(rows):
+        tokens, new, image_slots, positions = rows
+        found = vlm.read(
+            config,
+            params,
+            None,
+            tokens,
+            new,
+            image_slots,
+            image_tokens_MxD,
+            positions,
+            last_only=True,
+        )
+        logits = vlm.unembed(config, params, found.hidden[:, 0])
+        return logits, found.new, found.positions
+
+    rows = tokens_RxL, new_R, image_slots_RxL, positions_RxLxA
+    logits, new, positions = map_rows(read_rows, rows, pairs)
     return Session(
-        caches.begin(session.cache, rows_R, found.new, found.positions, new_R),
+        caches.begin(session.cache, rows_R, new, positions, new_R),
         session.logits.at[rows_R].set(logits, mode="drop"),
         session.pending.at[rows_R].set(-1, mode="drop"),
     )
+
+
+def map_rows(function, rows, pairs: int):
+    """`function` of arrays of rows, of equal parts of them one by one.
+
+    Args:
+      rows: arrays [R, ...], the first [R, L]; what is None stays None.
+      pairs: L * L times the rows of a part, at most; 0 for no parts.
+    """
+    count, length = rows[0].shape
+    most = max(pairs // length**2, 1) if pairs else count
+    size = max(n for n in range(1, count + 1) if n <= most and not count % n)
+    if size == count:
+        return function(rows)
+
+    def split(x):
+        return x.reshape(count // size, size, *x.shape[1:])
+
+    def join(x):
+        return x.reshape(count, *x.shape[2:])
+
+    return jax.tree.map(join, jax.lax.map(function, jax.tree.map(split, rows)))
 
 
 def speak(
@@ -265,7 +297,11 @@ def speak(
 
 def draw(keys_B, logits_BxV, temperature, truncation=Truncation()):
     """One token per row, int32 [B]; the likeliest at temperature 0."""
-    likeliest = jnp.argmax(logits_BxV, axis=-1).astype(jnp.int32)
+    # The first of the highest. XLA does not vectorise argmax on CPUs.
+    last = logits_BxV.shape[-1] - 1
+    highest = logits_BxV == logits_BxV.max(axis=-1, keepdims=True)
+    tokens = jnp.arange(last + 1, dtype=jnp.int32)
+    likeliest = jnp.where(highest, tokens, last).min(axis=-1)
 
     def drawn():
         logits = logits_BxV / jnp.maximum(temperature, 1e-6)
