@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from vlm_games import cross_measure
-from vlm_games.cross_source import playing_controls
 from vlm_games.data.images import RenderedSource
 from vlm_games.data.workdir import Workdir
 from vlm_games.report import cross_table
@@ -61,7 +60,9 @@ def test_gains_are_over_the_base_on_the_same_images():
 def test_what_plays_nothing_is_run_once():
     controls = 'config.controls=("replay_only","unfiltered")'
     fields = {name: [controls] for name in ("scenes", "photos", "aloha")}
-    left = playing_controls(fields, str(program.ROOT / "configs/scenes.py"))
+    left = cross_measure.playing_controls(
+        fields, str(program.ROOT / "configs/scenes.py")
+    )
     assert left == {"photos": ("unfiltered",), "aloha": ("unfiltered",)}
 
 

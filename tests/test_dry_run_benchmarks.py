@@ -83,6 +83,6 @@ def test_runs_on_several_sources_are_told_source_by_source(tmp_path):
     for source in ("scenes", "photos"):
         assert f"==== {source}, 2 times (seeds)\n" in done.stdout
         measured = f"Measured on {source}: 512 games on held-out images by each"
-        assert f"{measured} of 5 models" in done.stdout
+        assert f"{measured} of 7 models" in done.stdout
     assert done.stdout.count("FITS") == 2
     assert list(tmp_path.iterdir()) == [photos]

@@ -6,11 +6,12 @@ nothing is there in the runs on the first source alone.
 
 import pathlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from vlm_games import command_line
 from vlm_games.data import atomic
 from vlm_games.data.workdir import Workdir
 from vlm_games.evaluation.game_success import play_held_out
@@ -26,6 +27,29 @@ from vlm_games.workbench import Setup, build, find_iteration
 def folder_of(root: pathlib.Path, source: str, seed: int) -> pathlib.Path:
     """Workdir of a run."""
     return root / source / f"seed_{seed}"
+
+
+def playing_controls(
+    fields: Mapping[str, Sequence[str]], named: str
+) -> dict[str, tuple[str, ...]]:
+    """Controls of all runs but those on the first source, by source.
+
+    Arms that play nothing come to the same in all, so that one has them.
+    """
+    others = list(configs_of(fields, named).items())[1:]
+    return {
+        name: tuple(arm for arm in arms if arm not in idle_arms(config))
+        for name, config in others
+        for _, *arms in [arms_of(config)]
+    }
+
+
+def configs_of(fields: Mapping[str, Sequence[str]], named: str) -> dict:
+    """The config of the runs, by source."""
+    return {
+        name: command_line.load_config(named, given)
+        for name, given in fields.items()
+    }
 
 
 def measure_all(

@@ -17,10 +17,15 @@ from absl import flags
 from ml_collections import config_flags
 
 from vlm_games import command_line
-from vlm_games.cross_measure import folder_of, measure_all
+from vlm_games.cross_measure import (
+    configs_of,
+    folder_of,
+    measure_all,
+    playing_controls,
+)
 from vlm_games.data import atomic, storage
 from vlm_games.data.workdir import Workdir, WorkdirError
-from vlm_games.methods.registry import arms_of, idle_arms
+from vlm_games.methods.registry import arms_of
 from vlm_games.planning.dry_run import dry_runs
 from vlm_games.planning.plan import find_device
 from vlm_games.report import cross_table
@@ -89,29 +94,6 @@ def cross(
     atomic.write_bytes(root / f"{FILE}.json", found.encode())
     atomic.write_bytes(root / f"{FILE}.md", text.encode())
     return text
-
-
-def playing_controls(
-    fields: Mapping[str, Sequence[str]], named: str
-) -> dict[str, tuple[str, ...]]:
-    """Controls of all runs but those on the first source, by source.
-
-    Arms that play nothing come to the same in all, so that one has them.
-    """
-    others = list(configs_of(fields, named).items())[1:]
-    return {
-        name: tuple(arm for arm in arms if arm not in idle_arms(config))
-        for name, config in others
-        for _, *arms in [arms_of(config)]
-    }
-
-
-def configs_of(fields: Mapping[str, Sequence[str]], named: str) -> dict:
-    """The config of the runs, by source."""
-    return {
-        name: command_line.load_config(named, given)
-        for name, given in fields.items()
-    }
 
 
 def tell(fields: Mapping[str, Sequence[str]], named: str, seeds: int) -> int:

@@ -265,14 +265,21 @@ def _answer_abort(watch: Watch) -> Iterator[None]:
 
 
 def _reached() -> bool:
-    """Whether anybody listens where host 0 had its store."""
+    """Whether anybody listens where host 0 had its store.
+
+    The system may close what a killed process listened on some time after
+    what it spoke through, whose end was noticed first.
+    """
     where = hosts.distributed.global_state.coordinator_address or ""
     address, _, port = where.rpartition(":")
     place = (address.strip("[]"), int(port))
-    try:
-        socket.create_connection(place, REACH).close()
-    except OSError:
-        return False
+    until = time.monotonic() + REACH
+    while time.monotonic() < until:
+        try:
+            socket.create_connection(place, REACH).close()
+        except OSError:
+            return False
+        time.sleep(0.1)
     return True
 
 
