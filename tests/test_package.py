@@ -39,7 +39,7 @@ def test_a_wheel_of_the_sdist_knows_the_default_run_in_any_folder(tmp_path):
     shutil.copytree(ROOT, source, ignore=ignored)
     build = "from setuptools import build_meta as b; print(b.build_sdist('..'))"
     name = call(sys.executable, "-c", build, cwd=source).split()[-1]
-    call("tar", "-xf", tmp_path / name, "-C", tmp_path)
+    call("tar", "-xf", name, cwd=tmp_path)
     unpacked = tmp_path / name.removesuffix(".tar.gz")
     for there in ("CHANGELOG.md", "docs/pictures/robot.jpg", "launch/gke.sh"):
         assert (unpacked / there).is_file()

@@ -97,7 +97,7 @@ def call(tmp_path, monkeypatch):
             os.kill(int(pid.read_text()), 15)
 
 
-def wait_for(true, seconds: float = 60) -> None:
+def wait_for(true, seconds: float = 180) -> None:
     until = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < until
