@@ -14,7 +14,7 @@ import fake_gcs
 import jax
 import numpy as np
 import pytest
-from toy import STEPS, Bench
+from toy import STEPS, Bench, Stopped, stop_at
 
 import vlm_games.viewing.run_folder as viewer
 from vlm_games.data import atomic, lock, shards, storage
@@ -189,22 +189,6 @@ def test_who_was_taken_for_dead_is_told_and_harms_nobody(objects, quick):
 
 
 # The loop ---------------------------------------------------------------------
-
-
-class Stopped(BaseException):
-    """In place of the end of the process."""
-
-
-def stop_at(what: str, count: int):
-    """A progress that ends the run when `what` is told for the nth time."""
-    told = []
-
-    def progress(found, done, of):
-        told.append(found)
-        if told.count(what) == count:
-            raise Stopped
-
-    return progress
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import sys
 
 import pytest
 from program import ROOT
-from toy import STEPS, Bench
+from toy import STEPS, Bench, Stopped, stop_at
 
 from vlm_games import preemption
 from vlm_games.command_line import tell
@@ -67,25 +67,6 @@ def halve(path) -> None:
 def biggest(folder):
     files = [path for path in folder.rglob("*") if path.is_file()]
     return max(files, key=lambda path: path.stat().st_size)
-
-
-class Stopped(BaseException):
-    """In place of the end of the process."""
-
-
-def stop_at(what: str, count: int):
-    """A progress that ends the run when `what` is told for the nth time.
-
-    The first one is before the first step.
-    """
-    told = []
-
-    def progress(found, done, of):
-        told.append(found)
-        if told.count(what) == count:
-            raise Stopped
-
-    return progress
 
 
 # Torn files -------------------------------------------------------------------

@@ -209,3 +209,22 @@ class Bench:
 def without_seconds(metrics: dict) -> dict:
     """What does not hang on the clock."""
     return {k: v for k, v in metrics.items() if "seconds" not in k}
+
+
+class Stopped(BaseException):
+    """In place of the end of the process."""
+
+
+def stop_at(what: str, count: int):
+    """A progress that ends the run when `what` is told for the nth time.
+
+    The first one is before the first step.
+    """
+    told = []
+
+    def progress(found, done, of):
+        told.append(found)
+        if told.count(what) == count:
+            raise Stopped
+
+    return progress

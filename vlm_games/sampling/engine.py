@@ -111,6 +111,7 @@ class Engine:
         """`images` encoded at once, on all devices together."""
         self.config, self.mesh, self._images = config, mesh, images
         self.shards = mesh.shape[DATA]
+        self._on_cpu = mesh.devices.flat[0].platform == "cpu"
         rows, whole = P(DATA), P()
         # Shardings stand where the session has arrays, hence Any.
         split: Any = NamedSharding(mesh, rows)
@@ -119,8 +120,6 @@ class Engine:
         self._laid_out = sessions.Session(
             Cache(heads, split, split), split, split
         )
-
-        cpu = mesh.devices.flat[0].platform == "cpu"
 
         def shard(function, in_specs, donate, laid_out):
             mapped = shard_batch(function, mesh, in_specs, rows)
@@ -147,7 +146,7 @@ class Engine:
         )
         self._admit = shard(
             functools.partial(
-                sessions.admit, config, pairs=PAIRS if cpu else 0
+                sessions.admit, config, pairs=PAIRS if self._on_cpu else 0
             ),
             (whole, rows, rows, rows, rows, rows, whole),
             (1,),
@@ -167,10 +166,10 @@ class Engine:
         On CPUs, where a device has few rows, with a second copy of the
         decoder's matrices, if that is small; see `models.panels`.
         """
-        cpu = self.mesh.devices.flat[0].platform == "cpu"
         few = rows <= panels.ROWS * self.shards
         whole = self.mesh.shape[TENSOR] == 1
-        if not (cpu and few and whole and self.config.dtype == "float32"):
+        float32 = self.config.dtype == "float32"
+        if not (self._on_cpu and few and whole and float32):
             return params
         shapes = jax.tree.leaves(jax.eval_shape(panels.cut, params))
         if not 0 < sum(x.size for x in shapes) <= MOST_CUT:
