@@ -114,6 +114,8 @@ def get_config() -> ml_collections.ConfigDict:
     # Manifest of labelled frames of a robot, replayed beside; empty for none.
     c.train.replay_frames = ""
     c.train.replay_last = 0.4  # chance that one is the last of its episode
+    # Whether they are seen as augmented as what is learned, or as they are.
+    c.train.replay_augmented = False
     c.train.replay_answers = "own"  # the base's, or labels: the annotators'
     c.train.frozen = ()  # parts that are not trained, as "vision"
     c.train.remat = False  # gradients compute anew what they need: less memory

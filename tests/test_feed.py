@@ -1,11 +1,17 @@
 """Batches for fine-tuning are a pure function of (examples, seed, step)."""
 
+import runpy
+
 import numpy as np
 import pytest
+from program import ROOT
 
 from vlm_games.data.examples import Example, read, said
 from vlm_games.data.packing import BatchShape
 from vlm_games.data.tokenizer import word_tokenizer
+from vlm_games.methods.method import Stage
+from vlm_games.replay import Replay
+from vlm_games.trainer import make_streams
 from vlm_games.training import feed
 
 WORDS = "is there a red object ? yes no".split()
@@ -113,3 +119,20 @@ def test_tokens_are_counted_without_padding_and_with_images(tokenizer):
     assert feed.count_tokens(batches[:1]) == 2 * 3 * 7
     assert feed.count_tokens(batches) == 2 * 3 * 7 + 2 * 2 * 2 * 4
     assert feed.count_tokens(()) == 0
+
+
+# Streams by config ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("too", [False, True])
+def test_what_is_learned_is_augmented_and_replay_if_asked(too):
+    c = runpy.run_path(str(ROOT / "configs/scenes.py"))["get_config"]().train
+    c.replay_augmented = too
+    examples = {"describer": [example(0)]}
+    stage = Stage("sft", lambda params: examples)
+    replay = [Replay("replay_answer", [example(1)], PIXELS, 1)]
+    streams = make_streams(c, stage, examples, PIXELS, replay)
+    assert {s.name: s.augmented for s in streams} == {
+        "describer": True,
+        "replay_answer": too,
+    }

@@ -28,6 +28,7 @@ LOSS = jax.jit(cross_entropy, static_argnums=0)
 AUGMENT = jax.jit(augment, static_argnums=2)
 VIEWS = jax.jit(augment_each, static_argnums=2)
 PLAIN = AugmentConfig()
+STRONG = AugmentConfig(strength=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +165,26 @@ def test_micro_batches_add_up_to_one_big_batch(gradient_of, encoded, pixels):
     assert_trees_close(accumulated, metrics)
 
 
+def test_micro_batches_are_augmented_one_by_one(
+    steps, config, params, encoded, pixels
+):
+    plain, optimizer, mesh = steps[1]
+    strong = make_train_step(config, optimizer, mesh, STRONG)
+    halves = [batch_of(encoded[:4], pixels), batch_of(encoded[4:], pixels)]
+    batches, images = zip(*halves, strict=True)
+
+    def loss(step, augmented):
+        state = init_state(params, optimizer, mesh)
+        _, metrics = step(state, None, batches, images, KEY, augmented)
+        return float(metrics["loss"])
+
+    whole = loss(plain, None)
+    losses = [loss(strong, seen) for seen in ((True, True), (True, False))]
+    assert loss(strong, (False, False)) == whole
+    assert loss(strong, None) == losses[0]
+    assert len({whole, *losses}) == 3
+
+
 def test_words_of_weight_zero_give_no_gradient(gradient_of, encoded, pixels):
     batch, images = batch_of(encoded, pixels)
     silent = dataclasses.replace(batch, weights=0 * batch.weights)
@@ -245,8 +266,6 @@ def test_learning_rate_warms_up_and_decays(params):
 
 
 # Views ------------------------------------------------------------------------
-
-STRONG = AugmentConfig(strength=1.0)
 
 
 @pytest.fixture(scope="module")

@@ -106,7 +106,7 @@ def game(iteration: int, number: int, rng) -> GameRecord:
 def make_toy_step(*arguments, **options):
     """In place of training.step.make_train_step; nothing is compiled."""
 
-    def step(state, frozen, batches, pixels, key):
+    def step(state, frozen, batches, pixels, key, augmented):
         batches, pixels = jax.device_get((batches, pixels))
         seen = sum(np.arange(b.tokens.size) @ b.tokens.ravel() for b in batches)
         seen += sum(int(p.sum()) for p in pixels) + int(state.step)

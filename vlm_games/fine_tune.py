@@ -144,6 +144,7 @@ def run_steps(
     """The steps that `state` has not taken yet; and the stage's figures."""
     c, bench, start = recipe.settings, run.bench, int(state.step)
     metrics, tokens = None, 0
+    augmented = tuple(stream.augmented for stream in streams)
     for number in range(c.steps):
         batches = draw_here(bench, streams, seed, number)
         tokens += feed.count_tokens(batches)
@@ -153,13 +154,15 @@ def run_steps(
         pixels = feed.read_pixels(streams, batches, workers)
         fed = place_batch(bench.mesh, (batches, pixels))
         if metrics is None:
-            compile_together(course, recipe, state, frozen, *fed, key)
+            compile_together(
+                course, recipe, state, frozen, *fed, key, augmented
+            )
         # The last step's loss is read once the next one is on its way.
         step_name = f"{course.arm}/{course.iteration}/train/{number}"
         with run.profiled(step_name) as wait_for:
             before, (state, metrics) = (
                 metrics,
-                recipe.update(state, frozen, *fed, key),
+                recipe.update(state, frozen, *fed, key, augmented),
             )
             wait_for(metrics)
         if before is not None:

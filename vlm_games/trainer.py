@@ -91,14 +91,17 @@ def make_streams(c, stage: Stage, examples: Examples, images, replay):
         if several and c.rows[name]
     ]
     return found + [
-        stream(c, r.name, r.examples, r.images, r.per_row)
+        stream(c, r.name, r.examples, r.images, r.per_row, c.replay_augmented)
         for r in replay
         if c.rows[r.name]
     ]
 
 
-def stream(c, name: str, examples, images, per_row: int) -> feed.Stream:
+def stream(
+    c, name: str, examples, images, per_row: int, augmented: bool = True
+) -> feed.Stream:
     """A stream by `config.train`; a row holds at most `per_row` images."""
     rows = c.rows[name]
     shape = BatchShape(rows, c.lengths[name], rows * per_row)
-    return feed.Stream(name, examples, images if per_row else None, shape)
+    bank = images if per_row else None
+    return feed.Stream(name, examples, bank, shape, augmented)

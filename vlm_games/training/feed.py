@@ -26,12 +26,14 @@ class Stream:
       images: the bank: anything that gives uint8 [H, W, 3] by index. None for
         text alone; `shape.images` is then 0.
       shape: of the micro-batch on one shard.
+      augmented: whether its images are seen in random views.
     """
 
     name: str
     examples: Sequence[Example]
     images: Sequence[np.ndarray] | None
     shape: BatchShape
+    augmented: bool = True
 
 
 def draw(

@@ -109,7 +109,9 @@ def make_train_step(
     assemble: Callable = lambda frozen, trained: trained,
     loss: Callable = losses.cross_entropy,
 ):
-    """Builds `step(state, frozen, batches, pixels, key) -> (state, metrics)`.
+    """Builds `step(state, frozen, batches, pixels, key, augmented)`.
+
+    It returns (state, metrics).
 
     `batches` and `pixels` are tuples of equal length: micro-batches, each of
     its own fixed shape, whose gradients are summed before the update. Rows
@@ -118,6 +120,9 @@ def make_train_step(
     float32 `loss`, `grad_norm` and what else the loss totals, such as
     `accuracy`: all of them means over the weight of the whole update. The
     state is donated.
+
+    `augmented`, a tuple that is static, tells of every micro-batch whether its
+    images are seen in random views of `augmentation`; None: all are.
 
     `assemble` makes the model's params of `frozen`, which gets no gradient and
     no optimizer memory, and of what is trained; by default all is trained and
@@ -131,12 +136,14 @@ def make_train_step(
         params = whole_but_blocks(assemble(frozen, trained))
         return loss(config, params, batch, images)
 
-    def gradients(trained, frozen, batches, pixels, key):
+    def gradients(augmented, trained, frozen, batches, pixels, key):
         """Of a shard of the batch: local sums, then one over the mesh."""
         key = jax.random.fold_in(key, jax.lax.axis_index(BATCH))
         total = None
         for i, (batch, images) in enumerate(zip(batches, pixels, strict=True)):
-            images = augment(jax.random.fold_in(key, i), images, augmentation)
+            if augmented is None or augmented[i]:
+                view = jax.random.fold_in(key, i)
+                images = augment(view, images, augmentation)
             part = jax.value_and_grad(loss_of, has_aux=True)(
                 trained, frozen, batch, images
             )
@@ -145,11 +152,10 @@ def make_train_step(
             )
         return sum_gradients(total)
 
-    sharded = over_mesh(mesh, gradients)
-
-    @functools.partial(jax.jit, donate_argnums=0)
-    def step(state: TrainState, frozen, batches, pixels, key):
+    @functools.partial(jax.jit, donate_argnums=0, static_argnames="augmented")
+    def step(state: TrainState, frozen, batches, pixels, key, augmented=None):
         key = jax.random.fold_in(key, state.step)
+        sharded = over_mesh(mesh, functools.partial(gradients, augmented))
         (total, totals), grads = sharded(
             state.params, frozen, batches, pixels, key
         )
