@@ -43,12 +43,12 @@ def test_a_shard_moves_the_bar_from_where_the_last_one_left_it(bench, tmp_path):
 def test_a_bar_begins_where_the_work_does():
     """What a resumed run finds done would spoil rate and time left."""
     file = io.StringIO()
-    bars = Bars(file)
+    bars = Bars(file, unit="game")
     bars("main 1: play", 600, 640)
     bars("main 1: play", 620, 640)
     bars.close()
     first, *_, last = file.getvalue().strip("\r\n").split("\r")
-    assert "600/640" in first and "?candidate/s" in first
+    assert "600/640" in first and "?game/s" in first
     assert "640/640" in last
 
 

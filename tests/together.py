@@ -63,7 +63,8 @@ class Images:
 class Made:
     """A method whose games depend on their number alone."""
 
-    record, arms, standard, idle = GameRecord, (MAIN,), MAIN, ()
+    record, unit = GameRecord, "game"
+    arms, standard, idle = (MAIN,), MAIN, ()
 
     def __init__(self, bench):
         self.bench = bench

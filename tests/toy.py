@@ -34,7 +34,8 @@ ITERATIONS, SHARDS, STEPS = 2, 2, 4
 class Toy:
     """A method whose candidates are drawn, and depend on the params."""
 
-    record, arms, standard, idle = GameRecord, (MAIN, "control"), "control", ()
+    record, unit = GameRecord, "game"
+    arms, standard, idle = (MAIN, "control"), "control", ()
 
     def __init__(self, bench):
         self.played = bench.played

@@ -19,6 +19,7 @@ from ml_collections import config_flags
 from vlm_games import command_line, host_watch, hosts
 from vlm_games.data.workdir import WorkdirError, last_kept
 from vlm_games.fine_tune import DivergedError
+from vlm_games.methods.registry import unit_of
 from vlm_games.planning.dry_run import dry_run
 from vlm_games.planning.plan import find_device
 from vlm_games.preemption import Notice
@@ -84,7 +85,7 @@ def main() -> int:
 
 def improve(config, notice: Notice) -> None:
     """The run, to its report."""
-    bars = Bars()
+    bars = Bars(unit=unit_of(config))
     try:
         done = carry_out(config, str(_WORKDIR.value), bars, notice)
         bars.close()

@@ -19,9 +19,13 @@ class Bars:
     first thing is done it says WAIT. Of several hosts the first has them.
     """
 
-    def __init__(self, file: TextIO | None = None):
-        """`file` is stderr if not given; in a notebook take `sys.stdout`."""
+    def __init__(self, file: TextIO | None = None, unit: str = "candidate"):
+        """`file` is stderr if not given; in a notebook take `sys.stdout`.
+
+        `unit` is what is played, as a method calls it.
+        """
         self._file = file
+        self._units = {"play": unit, "measure": "part"}
         self._what: str | None = None
         self._bar: Any = None
         self._over = threading.Event()  # of the bar in hand
@@ -34,7 +38,7 @@ class Bars:
                 total=of,
                 initial=done,  # what was there before tells nothing of speed
                 desc=f"{what:<22}",
-                unit=_unit(what),
+                unit=self._units.get(what.rpartition(" ")[2], "step"),
                 postfix=WAIT,
                 file=file,
                 mininterval=0.1 if file.isatty() else 30.0,
@@ -69,9 +73,3 @@ def _tick(bar: tqdm, over: threading.Event) -> None:
             bar.refresh()
 
     threading.Thread(target=tick, daemon=True).start()
-
-
-def _unit(what: str) -> str:
-    """What is counted in a phase that is called so."""
-    phase = what.rpartition(" ")[2]
-    return {"play": "candidate", "measure": "part"}.get(phase, "step")

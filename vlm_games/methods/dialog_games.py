@@ -61,6 +61,7 @@ class DialogGames:
     """The method; see `methods.method.Method`."""
 
     record = GameRecord
+    unit = "game"
     arms: tuple[str, ...] = choose.ARMS
     standard = "unfiltered"
     idle: tuple[str, ...] = (REPLAY_ONLY,)

@@ -161,12 +161,14 @@ class Method(Protocol[Candidate]):
 
     Attributes:
       record: class of the candidates.
+      unit: what progress calls one of them.
       arms: what may stand in `config.controls`.
       standard: the arm that "standard" there stands for.
       idle: arms that learn from no candidates, for which none are made.
     """
 
     record: type[Candidate]
+    unit: str
     arms: tuple[str, ...]
     standard: str
     idle: tuple[str, ...]

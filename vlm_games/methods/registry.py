@@ -30,3 +30,9 @@ def idle_arms(config) -> tuple[str, ...]:
     come to the same."""
     idle = METHODS[config.method].idle
     return tuple(arm for arm in arms_of(config) if arm in idle)
+
+
+def unit_of(config) -> str:
+    """What progress calls a candidate of its method, though there may be no
+    such method: who builds the run says so."""
+    return getattr(METHODS.get(config.method), "unit", "candidate")

@@ -80,6 +80,7 @@ class Stic:
     """The method; see `methods.method.Method`."""
 
     record = DescriptionRecord
+    unit = "description"
     arms: tuple[str, ...] = prefer.ARMS
     standard = prefer.SWAPPED
     idle: tuple[str, ...] = (REPLAY_ONLY,)

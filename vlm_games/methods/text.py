@@ -46,6 +46,7 @@ class TextOnly:
     """The method; see `methods.method.Method`."""
 
     record = SituationRecord
+    unit = "situation"
     arms: tuple[str, ...] = text_examples.ARMS
     standard = text_examples.PERMUTED
     idle: tuple[str, ...] = (REPLAY_ONLY,)

@@ -45,6 +45,7 @@ class Triangle:
     """The method; see `methods.method.Method`."""
 
     record = PairRecord
+    unit = "pair"
     arms: tuple[str, ...] = choosing.ARMS
     standard = "bottom"
     idle: tuple[str, ...] = (choosing.SEEDS_ONLY, REPLAY_ONLY)
