@@ -2,7 +2,7 @@
 
 As much of the JSON API as the two ask for, conditional writes included
 (https://cloud.google.com/storage/docs/json_api/v1): what they send to Google
-they send here. Any bucket is there, but for "nobodys".
+they send here. Any bucket is there, but for "nobodys"; "broken" refuses all.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 PAGE = 50  # names in a page of a listing; Google's has 1,000
-MISSING = "nobodys"
+MISSING, BROKEN = "nobodys", "broken"
 
 
 class Refused(Exception):
@@ -144,6 +144,8 @@ class Handler(BaseHTTPRequestHandler):
         )
         if found is None or found[2] == MISSING:
             raise Refused(404)
+        if found[2] == BROKEN:
+            raise Refused(400)
         kind, bucket, name = found.groups()
         if kind == "upload/":
             return self.upload(bucket, query)

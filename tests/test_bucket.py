@@ -109,6 +109,17 @@ def test_a_bucket_that_refuses_is_told_before_all_else(objects):
         storage.check_bucket(storage.path_of(f"gs://{fake_gcs.MISSING}/run"))
 
 
+def test_a_bucket_that_refuses_later_is_told_in_words(objects):
+    root = storage.path_of(f"gs://{fake_gcs.BROKEN}/run")
+    told = rf"gs://{fake_gcs.BROKEN}/run cannot.*same command goes on"
+    with pytest.raises(OSError, match=told), storage.client_errors(root):
+        (root / "metrics.json").read_text()
+    for other in (KeyError("a"), FileNotFoundError("a")):
+        with pytest.raises(type(other)) as found, storage.client_errors(root):
+            raise other
+        assert found.value is other
+
+
 def test_what_reads_buckets_is_named_if_it_is_missing(monkeypatch):
     there = dict.fromkeys(("gcsfs", "tensorflow"))
     monkeypatch.setattr(importlib.util, "find_spec", there.get)

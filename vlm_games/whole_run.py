@@ -89,17 +89,18 @@ def carry_out(
     place = Workdir(workdir)
     storage.check_bucket(place.root)
     setup = build(config)
-    try:
-        place.claim(config.to_dict() | {"digests": setup.digests})
-        if place.metrics(MAIN, 0) is None:  # a new run
-            warn_of_skipped(setup.skipped)
-        run = Run(config, setup, place, progress, notice or Notice())
-        arms = self_improve(run)
-        # Of several hosts the first tells, and the others wait for it.
-        text = ""
-        if hosts.is_first():
-            text = finish(run, arms, time.time() - started)
-        hosts.meet("the end")
-    finally:
-        place.release()
+    with storage.client_errors(place.root):
+        try:
+            place.claim(config.to_dict() | {"digests": setup.digests})
+            if place.metrics(MAIN, 0) is None:  # a new run
+                warn_of_skipped(setup.skipped)
+            run = Run(config, setup, place, progress, notice or Notice())
+            arms = self_improve(run)
+            # Of several hosts the first tells, and the others wait for it.
+            text = ""
+            if hosts.is_first():
+                text = finish(run, arms, time.time() - started)
+            hosts.meet("the end")
+        finally:
+            place.release()
     return Finished(run, arms, text)

@@ -24,6 +24,7 @@ from vlm_games.data.listing import is_remote
 
 BUCKET = "gs://"
 CONFIG = "config.json"  # of a run, in its folder
+CLIENTS = ("aiohttp", "gcsfs", "google", "requests")  # of buckets
 NO = ("false", "no", "f", "0")  # as etils reads EPATH_USE_TF
 
 
@@ -138,12 +139,30 @@ def _refusals(path: pathlib.Path, what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise OSError(
-            f"{path} cannot be {what}: {error}. Does the bucket exist, and may "
-            "this machine's account read, write, list and delete its objects "
-            "(roles/storage.objectUser)? What was finished is kept; the same "
-            "command goes on from there."
-        ) from error
+        raise _refusal(path, what, error) from error
+
+
+def _refusal(path: pathlib.Path, what: str, error: Exception) -> OSError:
+    return OSError(
+        f"{path} cannot be {what}: {error}. Does the bucket exist, and may "
+        "this machine's account read, write, list and delete its objects "
+        "(roles/storage.objectUser)? What was finished is kept; the same "
+        "command goes on from there."
+    )
+
+
+@contextlib.contextmanager
+def client_errors(root: pathlib.Path) -> Iterator[None]:
+    """Within, what the client of a bucket raises for itself, as when it has
+    asked in vain for long, becomes an OSError; other errors go through, and
+    all of them of a run in a local folder."""
+    try:
+        yield
+    except Exception as error:
+        of_client = type(error).__module__.partition(".")[0] in CLIENTS
+        if not is_remote(root) or not of_client or isinstance(error, OSError):
+            raise
+        raise _refusal(root, "used any more", error) from error
 
 
 def files_in(folder: pathlib.Path) -> dict[str, File]:
