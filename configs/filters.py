@@ -17,8 +17,6 @@ def get_config() -> ml_collections.ConfigDict:
     scenes = pathlib.Path(__file__).with_name("scenes.py")
     c = runpy.run_path(str(scenes))["get_config"]()
     c.iterations = 1
-    # As when its figures were taken; the default leaves it plain since.
-    c.train.replay_augmented = True
     c.controls = (
         "unfiltered",
         "success",
