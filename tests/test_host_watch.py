@@ -130,6 +130,24 @@ def test_a_store_that_does_not_answer_is_host_0_gone(
     assert "host 0 of 3 is gone (it does not answer" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (jax.errors.JaxRuntimeError("UNAVAILABLE\nmore"), EXIT_LOST),
+        (TimeoutError("UNAVAILABLE\nmore"), EXIT_LOST),
+        (OSError("full"), 1),
+    ],
+    ids=("JAX's", "Orbax's", "one's own"),
+)
+def test_where_hosts_meet_an_error_may_be_anothers(
+    store, watch, capsys, error, status
+):
+    watch.suspect = lambda: watch.give_up([0], "it is gone")
+    assert ends(host_watch._stop, error, watch)[0] == status
+    asked = "looks for who is gone: UNAVAILABLE\n" in capsys.readouterr().err
+    assert asked == (status == EXIT_LOST)
+
+
 @pytest.mark.parametrize("listening", [True, False])
 def test_an_abort_is_host_0s_only_if_its_port_is_closed(store, listening):
     with socket.create_server(("127.0.0.1", 0)) as server:

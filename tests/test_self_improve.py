@@ -41,7 +41,7 @@ def test_a_run_leaves_what_it_promises(undisturbed):
     assert len(shards) == 3
     assert list(workdir.glob("tensorboard/main/*"))
     assert "unfiltered" in output
-    assert "48/48" in output and "candidate/s" in output
+    assert "48/48" in output and "game/s" in output
     assert not re.search("warn|deprecat|traceback", output, re.I), output
 
 

@@ -39,6 +39,9 @@ LINGER = 10.0  # seconds that host 0 stays for the others to hear of its end
 # then somebody is to blame.
 SUSPECT = 5.0
 REACH = 3.0  # seconds to reach the store's port
+# What is raised where another host may be to blame: of Orbax's, which meets in
+# JAX's store and forgets what that said, it is a TimeoutError.
+FAILED_TOGETHER = (jax.errors.JaxRuntimeError, TimeoutError)
 
 # One thread ends the process, whoever is first; an end within an end, as by a
 # signal, goes on.
@@ -219,7 +222,7 @@ def _stop(error: BaseException, watch: Watch) -> NoReturn:
         told = status if isinstance(status, str) else ""
     else:
         told = traceback.format_exc()
-    if isinstance(error, jax.errors.JaxRuntimeError):
+    if isinstance(error, FAILED_TOGETHER):
         line = str(error).partition("\n")[0]
         _say(f"vlm_games: host {hosts.index()} looks for who is gone: {line}")
         with contextlib.suppress(jax.errors.JaxRuntimeError):
