@@ -20,6 +20,8 @@ def get_config() -> ml_collections.ConfigDict:
     c.game.filter = "success"
     c.game.judges = 0  # nobody judges but the Guesser
     c.game.credit = float("-inf")  # every turn of a won game
+    c.game.sure = 0.0
     c.game.balance = False
     c.train.augment = 0.0
+    c.train.learning_rate = 3e-4
     return c

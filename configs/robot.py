@@ -46,7 +46,9 @@ def get_config(recording: str = "/tmp/aloha") -> ml_collections.ConfigDict:
     # Frames of the base's domain beside scenes, against forgetting.
     c.train.replay_frames = f"{folder}/source-train.jsonl"
     c.train.replay_images = 400
-    # As when its figures were taken; the default leaves it plain since.
+    # As when its figures were taken; the default is otherwise since.
+    c.game.sure = 0.0
+    c.train.learning_rate = 3e-4
     c.train.replay_augmented = True
     c.eval.robot = f"{folder}/target-test.transfer_cube.jsonl"
     c.eval.robot_source = f"{folder}/source-test.jsonl"

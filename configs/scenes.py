@@ -86,12 +86,15 @@ def get_config() -> ml_collections.ConfigDict:
     c.game.repeats = 0  # times the Guesser is asked again
     c.game.reshuffles = 0  # the same under other image orders
     c.game.credit = 0.3  # least credit of an answer to learn, nats
+    # Share of the answers with credit that is learned, of each answer to a kind
+    # of question: those that the Describer was surest of. 0: any of them.
+    c.game.sure = 0.5
     c.game.balance = True  # no answer outnumbers the next of its kind
     # Share of the games to learn from whose Guesser asks all its questions;
     # in the others, and wherever games are measured, it guesses when it likes.
     c.game.asks_all = 0.75
     # With Triangular Consistency: the share of the answers of a kind, among
-    # those with credit, that is learned: what is told again best, by
+    # those chosen otherwise, that is learned: what is told again best, by
     # config.triangle. 0: nothing is told again.
     c.game.consistent = 0.0
     # With STIC: share of the games to learn from in which a distractor is the
@@ -105,7 +108,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.train = ml_collections.ConfigDict()
     c.train.start = "last"  # or base: where each iteration starts from
     c.train.steps = 60
-    c.train.learning_rate = 3e-4
+    c.train.learning_rate = 2e-4
     c.train.warmup = 8
     c.train.weight_decay = 0.02
     c.train.augment = 1.0  # strength of the student's augmentation

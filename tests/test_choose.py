@@ -27,7 +27,12 @@ BENCH = types.SimpleNamespace(
     images=(),
 )
 CONFIG = types.SimpleNamespace(
-    credit=0.1, balance=True, asks_all=0.0, filter="success", consistent=0.0
+    credit=0.1,
+    sure=0.0,
+    balance=True,
+    asks_all=0.0,
+    filter="success",
+    consistent=0.0,
 )
 SEED = (0, 1)
 CONTROLS = ("unfiltered", "lost", "shuffled")
@@ -234,6 +239,43 @@ def test_no_answer_outnumbers_the_runner_up_of_its_kind(given, learned):
     assert counts(CONFIG) == learned
     as_they_are = types.SimpleNamespace(**{**vars(CONFIG), "balance": False})
     assert counts(as_they_are) == given
+
+
+@pytest.mark.parametrize(
+    ("balanced", "learned"),
+    [
+        (True, {"yes": range(17, 20), "no": range(17, 20)}),
+        (False, {"yes": range(10, 20), "no": range(15, 20)}),
+    ],
+)
+def test_of_an_answer_the_surest_are_learned(balanced, learned):
+    """However much surer the Describer is of another answer."""
+    counts = {"yes": 20, "no": 6} if balanced else {"yes": 20, "no": 10}
+    games = [
+        record(
+            0,
+            [
+                dataclasses.replace(
+                    turn(f"is it {place} ?", answer),
+                    answer_logprob=place - (20.0 if answer == "yes" else 40.0),
+                )
+                for place in range(20 - count, 20)
+            ],
+        )
+        for answer, count in counts.items()
+    ]
+    more = {"sure": 0.5, "balance": balanced}
+    config = types.SimpleNamespace(**{**vars(CONFIG), **more})
+    found: dict[str, set[int]] = {"yes": set(), "no": set()}
+    for _, question, answer in telling_answers(games, config, BENCH, rng()):
+        found[answer].add(int(question.split()[2]))
+    assert found["yes"] == set(learned["yes"])
+    assert found["no"] == set(learned["no"])
+    figures = choose.select(games, "main", config, BENCH, SEED, None).figures[
+        "filters"
+    ]["sure (answers)"]
+    assert figures["kept"] == sum(map(len, found.values()))
+    assert figures["of"] == sum(counts.values())
 
 
 # Examples ---------------------------------------------------------------------

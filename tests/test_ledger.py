@@ -14,7 +14,9 @@ from vlm_games.data.stored import Stored
 from vlm_games.methods.game_figures import talk_figures, variety
 from vlm_games.methods.ledger import read_ledger
 
-BENCH = make_bench(consistent=0.4, corrupted=0.3, balance=True, credit=0.0)
+BENCH = make_bench(
+    sure=0.8, consistent=0.4, corrupted=0.3, balance=True, credit=0.0
+)
 ARMS = ("main", "unfiltered", "lost", "shuffled", "inconsistent", "success")
 
 

@@ -49,6 +49,7 @@ def settings(**game) -> ml_collections.ConfigDict:
             "credit": -1.0,
             "balance": False,
             "asks_all": 0.75,
+            "sure": 0.0,
             "consistent": 0.0,
             "corrupted": 0.0,
         }

@@ -89,6 +89,7 @@ RANGES = {
     ),
     Range(0, 1): (
         "game.asks_all",
+        "game.sure",
         "game.consistent",
         "game.corrupted",
         "stic.invented",

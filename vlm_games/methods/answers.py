@@ -1,9 +1,10 @@
-"""Which answers of games count: by credit, by consistency, in balance.
+"""Which answers of games count: by credit, the surest, in balance.
 
 Answers are numbers of turns in a ledger; see `methods.ledger`.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -110,6 +111,8 @@ def telling(
       rank: which scores come first, where answers were told again.
     """
     found = credited(ledger, games, config.credit)
+    if config.sure:
+        found = surest(ledger, found, config)
     if config.consistent:
         return consistent(ledger, found, config, rank)
     return balance(ledger, found, rng) if config.balance else found
@@ -124,22 +127,51 @@ def telling_answers(
     return [ledger.answer(turn) for turn in found]
 
 
+def surest(ledger: Ledger, found: np.ndarray, config) -> np.ndarray:
+    """int [m]: of each answer to a kind of question the share `config.sure`,
+    those that the Describer was surest of.
+
+    Only equal answers are compared: a model that leans to "yes" is surer of
+    it. What balance would drop is dropped here, where there is a choice.
+
+    Args:
+      config: `config.game`.
+    """
+    best = [np.zeros(0, np.int64)]
+    for by_answer in kinds_of(ledger, found):
+        most = runner_up(by_answer) if config.balance else len(found)
+        for same in by_answer:
+            count = math.ceil(config.sure * min(len(same), most))
+            order = np.argsort(-ledger.sureness[same], kind="stable")
+            best.append(np.sort(same[order[:count]]))
+    return np.concatenate(best)
+
+
 def balance(ledger: Ledger, found: np.ndarray, rng) -> np.ndarray:
     """int [m]: no answer to a kind of question outnumbers the runner-up.
 
     A model that leans to "yes", or to "none", would else teach itself to lean
     further. An answer that has no rival is dropped with its kind.
     """
-    strata: dict[str, list[np.ndarray]] = {}
-    for same in group(ledger.strata[found]):
-        kind = ledger.kinds[ledger.strata[found[same[0]]]]
-        strata.setdefault(kind, []).append(found[same])
     balanced = [np.zeros(0, np.int64)]
-    for by_answer in strata.values():
-        counts = sorted(len(same) for same in by_answer)
-        most = counts[-2] if len(counts) > 1 else 0
+    for by_answer in kinds_of(ledger, found):
+        most = runner_up(by_answer)
         balanced += [sample(rng, same, most) for same in by_answer]
     return np.concatenate(balanced)
+
+
+def kinds_of(ledger: Ledger, found: np.ndarray) -> list[list[np.ndarray]]:
+    """Of every kind of question the turns of every answer."""
+    kinds: dict[str, list[np.ndarray]] = {}
+    for same in group(ledger.strata[found]):
+        kind = ledger.kinds[ledger.strata[found[same[0]]]]
+        kinds.setdefault(kind, []).append(found[same])
+    return list(kinds.values())
+
+
+def runner_up(by_answer: Sequence[np.ndarray]) -> int:
+    """How often the answer comes that is the second most frequent."""
+    return sorted([0, *map(len, by_answer)])[-2]
 
 
 def group(numbers: np.ndarray) -> list[np.ndarray]:

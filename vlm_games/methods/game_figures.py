@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from vlm_games.games import filters
-from vlm_games.methods.answers import consistent, credited, scored
+from vlm_games.methods.answers import consistent, credited, scored, surest
 from vlm_games.methods.ledger import Ledger
 from vlm_games.methods.shares import by_decile
 
@@ -29,8 +29,15 @@ def game_figures(ledger: Ledger, config) -> dict:
     passed = ledger.credit[turns] > config.credit  # unknown credit is none
     table["credit (answers)"] = of_answers(ledger, turns, passed)
     figures = {}
+    found = credited(ledger, complete & ledger.kept, config.credit)
+    if config.sure:
+        chosen = surest(ledger, found, config)
+        passed = np.isin(found, chosen)
+        table["sure (answers)"] = of_answers(ledger, found, passed)
+        found = chosen
     if config.consistent:
-        table["consistent (answers)"] = consistency(ledger, config)
+        passed = np.isin(found, consistent(ledger, found, config))
+        table["consistent (answers)"] = of_answers(ledger, found, passed)
         ranked = scored(ledger, turns)
         figures["consistency_by_decile"] = by_decile(ranked)
     verdict = table.get(config.filter, {})
@@ -41,14 +48,6 @@ def game_figures(ledger: Ledger, config) -> dict:
         "truth_kept": verdict.get("truth_kept"),
         "truth_dropped": verdict.get("truth_dropped"),
     }
-
-
-def consistency(ledger: Ledger, config) -> dict:
-    """What the scores keep of the answers that count by credit."""
-    kept_games = ledger.complete & ledger.kept
-    found = credited(ledger, kept_games, config.credit)
-    kept = consistent(ledger, found, config)
-    return of_answers(ledger, found, np.isin(found, kept))
 
 
 def of_answers(ledger: Ledger, turns: np.ndarray, passed: np.ndarray) -> dict:

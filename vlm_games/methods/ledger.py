@@ -43,6 +43,7 @@ class Ledger:
       names: of the strata; kinds: of these, the kinds of question.
       strata: int32 [T], places in `names`.
       answers: int32 [T], numbers of the words, in order of their first use.
+      sureness: float64 [T], log-probabilities of the answers, nats.
       scores: float64 [T], of what was told again; NaN where nobody asked.
       questions: uint64 [T], digests of the words.
       length: words of all questions together.
@@ -62,6 +63,7 @@ class Ledger:
     kinds: Sequence[str]
     strata: np.ndarray
     answers: np.ndarray
+    sureness: np.ndarray
     scores: np.ndarray
     questions: np.ndarray
     length: int
@@ -117,6 +119,7 @@ def read_ledger(records: Sequence[GameRecord], bench: Workbench) -> Ledger:
             columns["strata"].append(strata.setdefault(name, len(strata)))
             said = answers.setdefault(turn.answer, len(answers))
             columns["answers"].append(said)
+            columns["sureness"].append(turn.answer_logprob)
             columns["scores"].append(_number(score))
             columns["questions"].append(_digest(turn.question))
             length += len(turn.question.split())
@@ -166,6 +169,7 @@ _CODES = {
     "true": "b",
     "strata": "i",
     "answers": "i",
+    "sureness": "d",
     "scores": "d",
     "questions": "Q",
 }

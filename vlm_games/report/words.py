@@ -26,6 +26,8 @@ FILTERS = {
     "reshuffled": "Keeps games that are won in other orders of the images too.",
     "credit (answers)": "Keeps single answers, not games: those that fit the "
     "target better than the average image.",
+    "sure (answers)": "Of these, for each answer to a kind of question, keeps "
+    "those of which the Describer was surest.",
 }
 FIGURES = {
     "lift": "How much truer kept answers are than dropped ones to the same "
