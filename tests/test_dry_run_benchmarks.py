@@ -11,7 +11,10 @@ ROOT = pathlib.Path(__file__).parents[1]
 MODEL = ROOT / "tests/reference/data/llava"
 # benchmark -> flags, and words that it tells.
 TOLD = {
-    "blind": (["--games=32"], "32 games with a blind Describer by each of 1 "),
+    "checkpoints": (
+        ["--scenes=9"],
+        "on 9 scenes of either domain, by",
+    ),
     "devices": (["--games=32"], "32 games of the shipped base, greedy"),
     "growth": (["--cases=made:1000:1"], "1 cases of 1,000 games in all, "),
     "images": (["--folder=many", "--count=100"], "100 JPEG files, about 0.00 "),
