@@ -1,6 +1,7 @@
 """Eight virtual CPU devices, and a tiny model that every test may share."""
 
 import dataclasses
+import os
 import pathlib
 
 import jax
@@ -96,8 +97,14 @@ def quick_compiles():
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory) -> pathlib.Path:
-    """Folder of what whole programs compiled: much of it serves several."""
-    return tmp_path_factory.mktemp("compiled")
+    """Folder of what whole programs compiled: much of it serves several, in
+    all of pytest's processes."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # each has a folder in the whole's
+        base = base.parent
+    folder = base / "compiled"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
