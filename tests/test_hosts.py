@@ -21,12 +21,6 @@ from vlm_games.preemption import EXIT_PREEMPTED, Notice
 TOGETHER = (str(ROOT / "tests/together.py"),)
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """Folder of what was compiled, which all processes share."""
-    return tmp_path_factory.mktemp("compiled")
-
-
 def told(folder, case: str, count: int) -> list[dict]:
     """What each host tells of a case that it ended."""
     paths = [folder / f"{case}.{host}.json" for host in range(count)]
