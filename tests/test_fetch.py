@@ -200,6 +200,7 @@ def test_a_dataset_of_hugging_face_is_read(saved):
 
 @pytest.mark.slow
 def test_a_dataset_that_is_not_there_is_named(tmp_path):
+    pytest.importorskip("datasets")
     with pytest.raises(ValueError, match="Give hf:<name of the hub"):
         open_source(config(f"hf:{tmp_path}/none:train"), 8)
 
