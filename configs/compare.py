@@ -57,7 +57,9 @@ def get_config(entry: str = "") -> ml_collections.ConfigDict:
     c.method = "dialog_games" if entry in COMBINATIONS else entry
     # As when its figures were taken; the default is otherwise since.
     c.game.sure = 0.0
-    c.train.learning_rate = 3e-4
+    c.game.openly = False
+    c.train.base_share = 0.0
+    c.train.replay_answers = "own"
     c.train.replay_augmented = True
     c.game.update(COMBINATIONS.get(entry, {}))
     c.iterations = 2

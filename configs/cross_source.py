@@ -35,7 +35,9 @@ def get_config(entry: str = "") -> ml_collections.ConfigDict:
     c.iterations = 2
     # As when its figures were taken; the default is otherwise since.
     c.game.sure = 0.0
-    c.train.learning_rate = 3e-4
+    c.game.openly = False
+    c.train.base_share = 0.0
+    c.train.replay_answers = "own"
     c.train.replay_augmented = True
     c.controls = ("replay_only",)  # what is owed to no games
     # What none of the tables shows is hardly measured.

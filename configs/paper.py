@@ -21,7 +21,9 @@ def get_config() -> ml_collections.ConfigDict:
     c.game.judges = 0  # nobody judges but the Guesser
     c.game.credit = float("-inf")  # every turn of a won game
     c.game.sure = 0.0
+    c.game.openly = False
+    c.train.base_share = 0.0
+    c.train.replay_answers = "own"
     c.game.balance = False
     c.train.augment = 0.0
-    c.train.learning_rate = 3e-4
     return c

@@ -36,6 +36,7 @@ def build(fits: dict[str, dict], hardware: str) -> ml_collections.ConfigDict:
     c.play.answer_tokens = 12  # "in one or two words"
     c.game.asks_all = 0.0  # a guess word of several tokens is not forbidden
     c.train.learning_rate = 1e-4
+    c.train.base_share = 0.0  # LoRA changes little, and its adapters are kept
     c.train.remat = True
     c.train.lora.rank = 16
     c.train.rows.replay_answer = 0  # what the base knows stays in its params

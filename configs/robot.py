@@ -48,7 +48,9 @@ def get_config(recording: str = "/tmp/aloha") -> ml_collections.ConfigDict:
     c.train.replay_images = 400
     # As when its figures were taken; the default is otherwise since.
     c.game.sure = 0.0
-    c.train.learning_rate = 3e-4
+    c.game.openly = False
+    c.train.base_share = 0.0
+    c.train.replay_answers = "own"
     c.train.replay_augmented = True
     c.eval.robot = f"{folder}/target-test.transfer_cube.jsonl"
     c.eval.robot_source = f"{folder}/source-test.jsonl"

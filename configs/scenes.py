@@ -86,6 +86,9 @@ def get_config() -> ml_collections.ConfigDict:
     c.game.repeats = 0  # times the Guesser is asked again
     c.game.reshuffles = 0  # the same under other image orders
     c.game.credit = 0.3  # least credit of an answer to learn, nats
+    # Whether leading questions are put openly, too (config.prompts.openly), and
+    # answers that do not hold then are not learned.
+    c.game.openly = True
     # Share of the answers with credit that is learned, of each answer to a kind
     # of question: those that the Describer was surest of. 0: any of them.
     c.game.sure = 0.5
@@ -107,8 +110,11 @@ def get_config() -> ml_collections.ConfigDict:
 
     c.train = ml_collections.ConfigDict()
     c.train.start = "last"  # or base: where each iteration starts from
+    # Share of the base in the params that an iteration ends with; see
+    # training.average.
+    c.train.base_share = 0.25
     c.train.steps = 60
-    c.train.learning_rate = 2e-4
+    c.train.learning_rate = 3e-4
     c.train.warmup = 8
     c.train.weight_decay = 0.02
     c.train.augment = 1.0  # strength of the student's augmentation
@@ -119,7 +125,9 @@ def get_config() -> ml_collections.ConfigDict:
     c.train.replay_last = 0.4  # chance that one is the last of its episode
     # Whether they are seen as augmented as what is learned, or as they are.
     c.train.replay_augmented = False
-    c.train.replay_answers = "own"  # the base's, or labels: the annotators'
+    # The base's own answers; or openly: where a question leads, what the base
+    # says when it is put openly; or labels: the annotators'.
+    c.train.replay_answers = "openly"
     c.train.frozen = ()  # parts that are not trained, as "vision"
     c.train.remat = False  # gradients compute anew what they need: less memory
     c.train.lora = ml_collections.ConfigDict()  # see training.lora.LoraConfig

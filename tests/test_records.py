@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from vlm_games.data import atomic, shards
-from vlm_games.data.records import GameRecord, Retold, Turn
+from vlm_games.data.records import GameRecord, Openly, Retold, Turn
 from vlm_games.data.schema import RecordError
 
 TURN = Turn(
@@ -25,6 +25,7 @@ TURN = Turn(
     credit=0.25,
     true=None,
     retold=Retold("is it red ?", "yes", 0.5, 6),
+    openly=Openly("what color is it ?", "red", False),
 )
 GAME = GameRecord(
     game=17,
@@ -35,7 +36,9 @@ GAME = GameRecord(
     target=2,
     turns=(
         TURN,
-        dataclasses.replace(TURN, belief=None, true=True, retold=None),
+        dataclasses.replace(
+            TURN, belief=None, true=True, retold=None, openly=None
+        ),
     ),
     final_summary="",
     guess=2,

@@ -32,7 +32,7 @@ def settings(**game) -> ml_collections.ConfigDict:
         }
     )
     c.play = ml_collections.ConfigDict(
-        {"guess": "spoken", "style": "any", "turns": 2}
+        {"guess": "spoken", "style": "any", "turns": 2, "answer_tokens": 4}
     )
     c.game = ml_collections.ConfigDict(
         {
@@ -49,6 +49,7 @@ def settings(**game) -> ml_collections.ConfigDict:
             "credit": -1.0,
             "balance": False,
             "asks_all": 0.75,
+            "openly": False,
             "sure": 0.0,
             "consistent": 0.0,
             "corrupted": 0.0,

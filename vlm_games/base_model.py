@@ -47,7 +47,7 @@ def load_base(
     path_or_hub_id: str,
     dtype: str,
     image_size: int,
-    prompts: Mapping[str, str],
+    prompts: Mapping[str, Any],
     mesh: Mesh,
     instructions: Mapping[str, Any] | None = None,
 ) -> BaseModel:

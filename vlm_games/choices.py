@@ -31,7 +31,7 @@ CHOICES = {
     "game.sets": KINDS,
     "game.search": ("exact", "faiss"),
     "train.start": ("last", "base"),
-    "train.replay_answers": ("own", "labels"),
+    "train.replay_answers": ("own", "openly", "labels"),
     "triangle.similarity": tuple(SIMILARITIES),
     "triangle.types": TYPES,
     "eval.split": ("test", "validation"),
@@ -97,6 +97,7 @@ RANGES = {
 }
 # The same of config.train, and of what stages have instead of it.
 TRAIN_RANGES = {
+    Range(0, 1): ("base_share",),
     Range(0, above=True): ("learning_rate",),
     Range(1): ("steps", "save_every", "lengths"),
     Range(0): (
@@ -213,7 +214,13 @@ def _check_asked_again(config: ConfigDict) -> None:
 
 
 def _check_combinations(config) -> None:
-    """Of games with parts of other methods."""
+    """Of games with parts of other methods, and of what is drawn back."""
+    if config.train.lora.rank and config.train.base_share:
+        raise ValueError(
+            f"config.train.base_share={config.train.base_share} draws params "
+            "back to the base, which the adapters of config.train.lora, that "
+            "are kept, would know nothing of: set one of them to 0."
+        )
     if INCONSISTENT in config.controls and not config.game.consistent:
         raise ValueError(
             f"config.controls has {INCONSISTENT!r}, which takes the answers "

@@ -9,7 +9,9 @@ from vlm_games.data.examples import Example, said
 from vlm_games.data.fetch import Images
 from vlm_games.data.images import RenderedSource
 from vlm_games.games.answer import Asked, answer
+from vlm_games.games.openly import Leading, ask_openly, yes_or_no
 from vlm_games.games.play import Role
+from vlm_games.methods.method import Workbench
 from vlm_games.pretraining.examples import (
     Recipe,
     answer_row,
@@ -65,7 +67,7 @@ def make_replay(run: Run) -> list[Replay]:
         images = np.concatenate([source.images, frames.pixels])
         answers += frame_rows(run, frames, first, 1, (answer_row,))
         several += frame_rows(run, frames, first, n, (game_row, probe_row))
-    if c.replay_answers == "own":
+    if c.replay_answers != "labels":
         answers = answer_again(run, answers, images)
     made = {"replay_answer": (answers, 1), "replay_game": (several, n)}
     return [
@@ -113,7 +115,9 @@ def answer_again(
 
     What the base knows is then kept as the base knows it, and no label of the
     source is needed. A description stays as it is; a question on which the
-    base comes to no end is left out.
+    base comes to no end is left out. Where `config.train.replay_answers` is
+    "openly", what the base says to a question put openly counts for more than
+    what it says to a leading one; see `games.openly`.
     """
     bench, params = run.bench, run.setup.base_params
     used = sorted({row.images[0] for row in rows})
@@ -128,7 +132,10 @@ def answer_again(
     ]
     limit = run.config.play.answer_tokens
     answers = answer(bench.engine, bench.tokenizer, role, asked, limit)
-    found = iter(a.text if a.ended else "" for a in answers)
+    texts = [a.text if a.ended else "" for a in answers]
+    if run.config.train.replay_answers == "openly":
+        texts = put_right(bench, role, asked, texts, limit)
+    found = iter(texts)
     again = []
     for row in rows:
         branches = [
@@ -140,6 +147,37 @@ def answer_again(
         kept = tuple(b for b in branches if b[1].text)
         again.append(dataclasses.replace(row, branches=kept))
     return again
+
+
+def put_right(
+    bench: Workbench,
+    role: Role,
+    asked: Sequence[Asked],
+    answers: Sequence[str],
+    limit: int,
+) -> list[str]:
+    """The answers; yes and no in each other's place where they do not hold.
+
+    Args:
+      asked: of `Prompts.ask_describer`, each about one image.
+      limit: most tokens of an open answer.
+    """
+    before, after = bench.prompts.question_frame()
+    start = len(bench.prompts.describer_trunk()) + len(before)
+    leading = [
+        Leading(
+            one.images[0], one.text[start : len(one.text) - len(after)], said
+        )
+        for one, said in zip(asked, answers, strict=True)
+    ]
+    opened = ask_openly(
+        bench.engine, bench.tokenizer, bench.prompts, role, leading, limit
+    )
+    other = {True: "no", False: "yes"}
+    return [
+        said if put is None or put.holds else other[bool(yes_or_no(said))]
+        for said, put in zip(answers, opened, strict=True)
+    ]
 
 
 def is_question(branch) -> bool:

@@ -27,6 +27,7 @@ from vlm_games.methods.method import MAIN, Method, Selection
 from vlm_games.methods.registry import METHODS, arms_of
 from vlm_games.trainer import Trainer
 from vlm_games.training import checkpoint
+from vlm_games.training.average import toward_base
 from vlm_games.workbench import Run
 
 
@@ -319,17 +320,23 @@ def candidate_figures(method: Method, records, chosen: Selection) -> dict:
 
 
 def learn(run: Run, shared: Learner, arm: str, iteration: int, params, chosen):
-    """Params after fine-tuning, from the checkpoint if there is one."""
+    """Params after fine-tuning, from the checkpoint if there is one.
+
+    `config.train.base_share` draws what was learned back to the base.
+    """
     folder = run.workdir.iteration(arm, iteration)
     course, done = Course(arm, iteration, "training"), folder / "checkpoint"
     if checkpoint.find(done) and stage_figures(run, arm, iteration) is not None:
         params = run.load_params(done)
     else:
-        start = shared.base if run.config.train.start == "base" else params
+        c = run.config.train
+        start = shared.base if c.start == "base" else params
         with run.notice.held():
             params = fine_tune(
                 run, shared.trainer, course, start, chosen.stages
             )
+            if c.base_share and params is not start:
+                params = toward_base(params, shared.base, c.base_share)
             run.save_params(done, params)
     tidy(run, arm, iteration)
     return params

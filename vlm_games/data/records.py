@@ -27,6 +27,20 @@ class Retold:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Openly:
+    """A leading question, put openly; see `games.openly`.
+
+    Attributes:
+      question, answer: as put openly, of the target.
+      holds: whether the answer to the leading question agrees with it.
+    """
+
+    question: str
+    answer: str
+    holds: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Turn:
     """One question and its answer.
 
@@ -43,6 +57,7 @@ class Turn:
         image of the game (nats); None where nothing was compared.
       true: whether the answer is true of the target; None where nobody knows.
       retold: None where nobody asked for it again.
+      openly: None where nobody put the question openly.
     """
 
     question: str
@@ -54,6 +69,7 @@ class Turn:
     credit: float | None
     true: bool | None
     retold: Retold | None = None
+    openly: Openly | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -158,6 +174,16 @@ def _retold(found: Any, place: str) -> Retold:
     return Retold(**schema.read_fields(found, _RETOLD_CHECKS, place))
 
 
+def _openly(found: Any, place: str) -> Openly:
+    return Openly(**schema.read_fields(found, _OPENLY_CHECKS, place))
+
+
+_OPENLY_CHECKS = {
+    "question": schema.is_text,
+    "answer": schema.is_text,
+    "holds": schema.is_bool,
+}
+
 _RETOLD_CHECKS = {
     "question": schema.is_text,
     "answer": schema.is_text,
@@ -175,6 +201,7 @@ _TURN_CHECKS = {
     "credit": schema.optional(schema.is_number),
     "true": schema.optional(schema.is_bool),
     "retold": schema.optional(_retold),
+    "openly": schema.optional(_openly),
 }
 
 _GAME_CHECKS = {

@@ -58,6 +58,7 @@ def chat_prompts(
         lead=lead,
         task=f"{see}{picture}\n{{instruction}}{reply}",
         text_task=f"{start}{{instruction}}{reply}",
+        openly=(),  # what they ask fits no short list of forms
     )
 
 

@@ -35,6 +35,9 @@ class Prompts:
       lead: before a role's words.
       task: any instruction about one image; fields {image}, {instruction}.
       text_task: the same without an image; field {instruction}.
+      openly: ways to put a leading question openly: what it looks like, the
+        open question, and the word in its answer for which a yes holds; each
+        {field} of the first is one word. See `games.openly`.
     """
 
     describer: str = "{image} question : {question} answer :"
@@ -51,6 +54,28 @@ class Prompts:
     lead: str = ""
     task: str = "{image} {instruction}"
     text_task: str = "{instruction}"
+    openly: tuple[tuple[str, str, str], ...] = (
+        (
+            "is there a {color} object at the {place} ?",
+            "what color is the object at the {place} ?",
+            "{color}",
+        ),
+        (
+            "is there a {shape} at the {place} ?",
+            "what shape is the object at the {place} ?",
+            "{shape}",
+        ),
+        (
+            "is there {count} object ?",
+            "how many objects are there ?",
+            "{count}",
+        ),
+        (
+            "are there {count} objects ?",
+            "how many objects are there ?",
+            "{count}",
+        ),
+    )
 
     def ask_describer(self, question: str) -> str:
         """The Describer's whole prompt for one question."""

@@ -1,4 +1,4 @@
-"""Which answers of games count: by credit, the surest, in balance.
+"""Which answers of games count: by credit, upheld, the surest, in balance.
 
 Answers are numbers of turns in a ledger; see `methods.ledger`.
 """
@@ -52,6 +52,11 @@ def credited(
     found = ledger.turns_of(games)
     credit = ledger.credit[found]
     return found[np.isnan(credit) | (credit > least)]
+
+
+def upheld(ledger: Ledger, found: np.ndarray) -> np.ndarray:
+    """int [m]: those that hold, put openly, or that nobody put openly."""
+    return found[ledger.holds[found] != 0]
 
 
 def scored(ledger: Ledger, found: np.ndarray) -> list[GameAnswer]:
@@ -110,7 +115,7 @@ def telling(
       games: bool [G]. config: `config.game`.
       rank: which scores come first, where answers were told again.
     """
-    found = credited(ledger, games, config.credit)
+    found = upheld(ledger, credited(ledger, games, config.credit))
     if config.sure:
         found = surest(ledger, found, config)
     if config.consistent:

@@ -17,6 +17,7 @@ from vlm_games.data.images import ImageSource
 from vlm_games.data.records import OUTCOMES, GameRecord
 from vlm_games.games import filters, listener
 from vlm_games.games.image_sets import ImageSet, PackedSets
+from vlm_games.games.openly import Leading, ask_openly
 from vlm_games.games.play import Role
 from vlm_games.games.protocol import GameSpec, PlayedGame
 from vlm_games.games.questionnaire import play_list
@@ -143,6 +144,7 @@ class DialogGames:
         evidence = self._gather(params, prepared, games, seed)
         games = [e.game for e, _ in evidence]
         retold = self._retell(params, prepared, games, seed)
+        opened = self._put_openly(params, prepared, games)
         return [
             game_record(
                 self.bench,
@@ -152,8 +154,11 @@ class DialogGames:
                 found,
                 judged,
                 again,
+                put,
             )
-            for (found, judged), again in zip(evidence, retold, strict=True)
+            for (found, judged), again, put in zip(
+                evidence, retold, opened, strict=True
+            )
         ]
 
     def play_games(
@@ -269,6 +274,35 @@ class DialogGames:
             for g, game in enumerate(games)
         ]
 
+    def _put_openly(self, params, prepared, games):
+        """Per game what became of every turn, put openly of the target."""
+        if not self.config.openly:
+            return [(None,) * len(game.exchanges) for game in games]
+        bench = self.bench
+        asked = [
+            Leading(game.spec.images[game.spec.target], x.question, x.answer)
+            for game in games
+            if game.reason is None  # of others nothing is learned
+            for x in game.exchanges
+        ]
+        found = iter(
+            ask_openly(
+                bench.engine,
+                bench.tokenizer,
+                bench.prompts,
+                Role(params, prepared.describer),
+                asked,
+                bench.config.play.answer_tokens,
+            )
+        )
+        return [
+            tuple(
+                next(found, None) if game.reason is None else None
+                for _ in game.exchanges
+            )
+            for game in games
+        ]
+
     def tokens_said(self, record: GameRecord) -> int:
         """What was said last in an aborted game is not in its record."""
         words = [record.final_summary]
@@ -277,7 +311,9 @@ class DialogGames:
         # Every role's words end with a token of their own.
         encode = self.bench.tokenizer.encode
         said = sum(len(encode(text)) + 1 for text in words if text)
-        return said + sum(t.retold.tokens for t in record.turns if t.retold)
+        said += sum(t.retold.tokens for t in record.turns if t.retold)
+        opened = [t.openly.answer for t in record.turns if t.openly]
+        return said + sum(len(encode(text)) + 1 for text in opened)
 
     def select(
         self,

@@ -7,7 +7,13 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from vlm_games.games import filters
-from vlm_games.methods.answers import consistent, credited, scored, surest
+from vlm_games.methods.answers import (
+    consistent,
+    credited,
+    scored,
+    surest,
+    upheld,
+)
 from vlm_games.methods.ledger import Ledger
 from vlm_games.methods.shares import by_decile
 
@@ -30,6 +36,11 @@ def game_figures(ledger: Ledger, config) -> dict:
     table["credit (answers)"] = of_answers(ledger, turns, passed)
     figures = {}
     found = credited(ledger, complete & ledger.kept, config.credit)
+    if config.openly:
+        chosen = upheld(ledger, found)
+        passed = np.isin(found, chosen)
+        table["openly (answers)"] = of_answers(ledger, found, passed)
+        found = chosen
     if config.sure:
         chosen = surest(ledger, found, config)
         passed = np.isin(found, chosen)

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from vlm_games.data.images import ImageSource
-from vlm_games.data.records import GameRecord, Retold, Turn
+from vlm_games.data.records import GameRecord, Openly, Retold, Turn
 from vlm_games.games import filters, listener
+from vlm_games.games.openly import Opened
 from vlm_games.methods.method import Workbench
 from vlm_games.methods.retell import Retelling
 
@@ -19,6 +20,7 @@ def game_record(
     evidence: filters.Evidence,
     judged: np.ndarray,
     retold: Sequence[Retelling | None],
+    opened: Sequence[Opened | None],
 ) -> GameRecord:
     """The record of a game.
 
@@ -27,6 +29,7 @@ def game_record(
       numbers: int [n], which of them the game's images are places among.
       judged: float [T, N], log-probabilities that give credit.
       retold: what became of every turn that was told again.
+      opened: the same of every turn that was put openly.
     """
     game, total = evidence.game, len(bench.images)
     spec, n = game.spec, len(game.spec.images)
@@ -41,7 +44,7 @@ def game_record(
         )
     belief = listener.beliefs(evidence.shared)
     last = belief[-1] if len(belief) else np.full(n, 1.0 / n)
-    turns = make_turns(bench, evidence, target, belief, judged, retold)
+    turns = make_turns(bench, evidence, target, belief, judged, retold, opened)
     verdicts = filters.verdicts(evidence)
     aborted = game.reason is not None
     return GameRecord(
@@ -70,6 +73,7 @@ def make_turns(
     belief: np.ndarray,
     judged: np.ndarray,
     retold: Sequence[Retelling | None],
+    opened: Sequence[Opened | None],
 ) -> tuple[Turn, ...]:
     """The turns of a record; other arguments as of `game_record`.
 
@@ -88,9 +92,12 @@ def make_turns(
             credit=float(credit[t]),
             true=bench.truth(target, x.question, x.answer),
             retold=None if again is None else _retold(again),
+            openly=None
+            if put is None
+            else Openly(put.question, put.answer, put.holds),
         )
-        for t, (x, again) in enumerate(
-            zip(evidence.game.exchanges, retold, strict=True)
+        for t, (x, again, put) in enumerate(
+            zip(evidence.game.exchanges, retold, opened, strict=True)
         )
     )
 

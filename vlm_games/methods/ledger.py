@@ -45,6 +45,7 @@ class Ledger:
       answers: int32 [T], numbers of the words, in order of their first use.
       sureness: float64 [T], log-probabilities of the answers, nats.
       scores: float64 [T], of what was told again; NaN where nobody asked.
+      holds: int8 [T], whether the answer holds, put openly: 1, 0 or UNKNOWN.
       questions: uint64 [T], digests of the words.
       length: words of all questions together.
     """
@@ -65,6 +66,7 @@ class Ledger:
     answers: np.ndarray
     sureness: np.ndarray
     scores: np.ndarray
+    holds: np.ndarray
     questions: np.ndarray
     length: int
 
@@ -121,6 +123,8 @@ def read_ledger(records: Sequence[GameRecord], bench: Workbench) -> Ledger:
             columns["answers"].append(said)
             columns["sureness"].append(turn.answer_logprob)
             columns["scores"].append(_number(score))
+            holds = UNKNOWN if turn.openly is None else turn.openly.holds
+            columns["holds"].append(holds)
             columns["questions"].append(_digest(turn.question))
             length += len(turn.question.split())
     found = {name: np.array(column) for name, column in columns.items()}
@@ -171,5 +175,6 @@ _CODES = {
     "answers": "i",
     "sureness": "d",
     "scores": "d",
+    "holds": "b",
     "questions": "Q",
 }

@@ -156,15 +156,19 @@ def _log_probability(value: float | None) -> str:
 
 
 def _answer_note(turn: dict) -> str:
-    """How likely it was, and what became of the turn told again."""
+    """How likely it was, and what became of the turn put openly, told again."""
     note, again = _log_probability(turn.get("answer_logprob")), None
+    put = turn.get("openly")
+    if put:
+        holds = "holds" if put["holds"] else "does not hold"
+        put = f"put openly: {put['question']} {put['answer']}, so it {holds}"
     if turn.get("retold"):
         found = turn["retold"]
         again = (
             f"told again: {found['question']} {found['answer']}, "
             f"score {found['score']:.2f}"
         )
-    return "; ".join(filter(None, (note, again)))
+    return "; ".join(filter(None, (note, put, again)))
 
 
 def _summaries(record: dict) -> list[tuple[str, str]]:

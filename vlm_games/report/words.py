@@ -26,6 +26,9 @@ FILTERS = {
     "reshuffled": "Keeps games that are won in other orders of the images too.",
     "credit (answers)": "Keeps single answers, not games: those that fit the "
     "target better than the average image.",
+    "openly (answers)": "Of these, drops a yes or no that the Describer goes "
+    "against when asked openly: “what color is the object at the top ?” in "
+    "place of “is there a red object at the top ?”.",
     "sure (answers)": "Of these, for each answer to a kind of question, keeps "
     "those of which the Describer was surest.",
 }
