@@ -77,6 +77,7 @@ def test_text_leaves_the_tower_and_the_connector_bit_for_bit(tmp_path, rank):
     c.eval.games = 4
     c.text.learn.steps, c.text.learn.rows.text = 3, 4
     c.train.lora.rank = rank
+    c.train.base_share = 0.0 if rank else 0.25
     c.train.lora.parts = ("decoder", "connector", "vision")
     setup = build(c)
     run = Run(c, setup, Workdir(tmp_path), lambda *progress: None)

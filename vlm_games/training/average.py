@@ -23,8 +23,9 @@ def toward_base(params, base, share: float):
     """
 
     def mean(trained: jax.Array, old: jax.Array) -> jax.Array:
-        found = (1.0 - share) * trained.astype(jnp.float32)
-        found += share * old.astype(jnp.float32)
+        # So written, what was not trained stays bit for bit.
+        start = trained.astype(jnp.float32)
+        found = start + share * (old.astype(jnp.float32) - start)
         return found.astype(trained.dtype)
 
     return jax.tree.map(mean, params, base)
