@@ -28,6 +28,7 @@ BENCH = types.SimpleNamespace(
 )
 CONFIG = types.SimpleNamespace(
     credit=0.1,
+    openly=False,
     sure=0.0,
     balance=True,
     asks_all=0.0,

@@ -15,6 +15,10 @@ TOLD = {
         ["--scenes=9"],
         "on 9 scenes of either domain, by",
     ),
+    "contradictions": (
+        ["--scenes=9"],
+        "on 9 scenes of either domain, each put openly",
+    ),
     "devices": (["--games=32"], "32 games of the shipped base, greedy"),
     "growth": (["--cases=made:1000:1"], "1 cases of 1,000 games in all, "),
     "images": (["--folder=many", "--count=100"], "100 JPEG files, about 0.00 "),

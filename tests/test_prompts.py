@@ -32,6 +32,7 @@ OTHERS = Prompts(
     lead=" ",
     task="{image} please {instruction}",
     text_task="please {instruction}",
+    openly=(("so {it} ?", "what ?", "{it}"),),
 )
 
 
