@@ -3,10 +3,11 @@
 import dataclasses
 import types
 
+import ml_collections
 import pytest
 from toy_games import PROMPTS, make_bench, played, select
 
-from vlm_games import replay
+from vlm_games import choices, command_line, replay
 from vlm_games.data.examples import Example, read, said
 from vlm_games.data.images import RenderedSource
 from vlm_games.data.records import Openly
@@ -59,6 +60,26 @@ def test_the_first_form_that_fits_is_taken():
     # What a template has beside its fields stands for itself.
     assert put_openly("(is) it red.", forms) == ("what is it.", "a red one")
     assert put_openly("is it red.", forms) is None
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        ("is it {a} ?", "what is it ?"),
+        ("is it {a} ?", "what {b} is it ?", "{a}"),
+        ("is it {a} ?", "what is it ?", "{}"),
+        ("is it {a} or {a} ?", "what is it ?", "{a}"),
+        ("is it {1a} ?", "what is it ?", "red"),
+        (1, 2, 3),
+        "is it {a} ?",
+    ],
+)
+def test_a_form_that_is_none_is_told_before_a_run(form):
+    config = command_line.load_config("scenes")
+    forms = (("is it {a} ?", "what is it ?", "{a}"), form)
+    config.prompts = ml_collections.ConfigDict({"openly": forms})
+    with pytest.raises(ValueError, match=r"config\.prompts\.openly has"):
+        choices.check(config)
 
 
 def test_models_that_chat_have_no_forms_but_those_of_a_config():
@@ -185,15 +206,17 @@ def test_the_report_shows_what_was_said_openly(heard):
 def test_replay_goes_by_the_open_answer(heard):
     """The base says yes to all that leads, and openly that it is a ring."""
     questions = (RING, RING.replace("ring", "cross"), "is there a ring ?")
-    asked = [
-        replay.Asked(place, PROMPTS.ask_describer(question))
-        for place, question in enumerate(questions)
-    ]
     bench = types.SimpleNamespace(prompts=PROMPTS, engine=None, tokenizer=None)
-    found = replay.put_right(bench, None, asked, ["yes", "yes", "yes"], 4)
-    assert found == ["yes", "no", "yes"]
-    found = replay.put_right(bench, None, asked, ["no", "no", ""], 4)
-    assert found == ["yes", "no", ""]
+
+    def right(*answers):
+        leading = [
+            Leading(image, *one)
+            for image, one in enumerate(zip(questions, answers, strict=True))
+        ]
+        return replay.put_right(bench, None, leading, 4)
+
+    assert right("yes", "yes", "yes") == ["yes", "no", "yes"]
+    assert right("no", "no", "") == ["yes", "no", ""]
 
 
 def test_rows_of_replay_take_the_base_at_its_open_word(heard, monkeypatch):

@@ -13,6 +13,7 @@ from vlm_games.data import storage
 from vlm_games.games.filters import FILTERS
 from vlm_games.games.image_sets import KINDS
 from vlm_games.games.instructions import Instructions
+from vlm_games.games.openly import check_forms
 from vlm_games.games.prompts import STYLES, Prompts
 from vlm_games.methods.choose import INCONSISTENT
 from vlm_games.methods.method import MAIN
@@ -168,6 +169,7 @@ def check(config: ConfigDict) -> None:
     controls = [STANDARD, *(arm for arm in arms if arm != MAIN)]
     _check_words("config.controls", config.controls, controls)
     check_settings(config.triangle)
+    check_forms(config.prompts.get("openly", ()))
     storage.local("config.image_cache", config.image_cache)
     storage.local("config.game.set_file", config.game.set_file)
     _check_combinations(config)

@@ -124,17 +124,25 @@ def answer_again(
     place = {image: number for number, image in enumerate(used)}
     pixels = np.stack([images[i] for i in used])
     role = Role(params, bench.engine.encode(params, pixels))
+    before, after = bench.prompts.question_frame()
     asked = [
-        Asked(place[row.images[0]], row.trunk[0].text + branch[0].text)
+        (
+            place[row.images[0]],
+            branch[0].text.removeprefix(before).removesuffix(after),
+        )
         for row in rows
         for branch in row.branches
         if is_question(branch)
     ]
+    prompts = [Asked(i, bench.prompts.ask_describer(q)) for i, q in asked]
     limit = run.config.play.answer_tokens
-    answers = answer(bench.engine, bench.tokenizer, role, asked, limit)
+    answers = answer(bench.engine, bench.tokenizer, role, prompts, limit)
     texts = [a.text if a.ended else "" for a in answers]
     if run.config.train.replay_answers == "openly":
-        texts = put_right(bench, role, asked, texts, limit)
+        leading = [
+            Leading(*one, text) for one, text in zip(asked, texts, strict=True)
+        ]
+        texts = put_right(bench, role, leading, limit)
     found = iter(texts)
     again = []
     for row in rows:
@@ -150,33 +158,22 @@ def answer_again(
 
 
 def put_right(
-    bench: Workbench,
-    role: Role,
-    asked: Sequence[Asked],
-    answers: Sequence[str],
-    limit: int,
+    bench: Workbench, role: Role, leading: Sequence[Leading], limit: int
 ) -> list[str]:
     """The answers; yes and no in each other's place where they do not hold.
 
     Args:
-      asked: of `Prompts.ask_describer`, each about one image.
       limit: most tokens of an open answer.
     """
-    before, after = bench.prompts.question_frame()
-    start = len(bench.prompts.describer_trunk()) + len(before)
-    leading = [
-        Leading(
-            one.images[0], one.text[start : len(one.text) - len(after)], said
-        )
-        for one, said in zip(asked, answers, strict=True)
-    ]
     opened = ask_openly(
         bench.engine, bench.tokenizer, bench.prompts, role, leading, limit
     )
     other = {True: "no", False: "yes"}
     return [
-        said if put is None or put.holds else other[bool(yes_or_no(said))]
-        for said, put in zip(answers, opened, strict=True)
+        one.answer
+        if put is None or put.holds
+        else other[bool(yes_or_no(one.answer))]
+        for one, put in zip(leading, opened, strict=True)
     ]
 
 

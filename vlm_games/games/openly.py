@@ -48,6 +48,22 @@ class Opened:
     holds: bool
 
 
+def check_forms(forms: Sequence[Sequence[str]]) -> None:
+    """Raises ValueError for a form of `config.prompts.openly` that is none."""
+    for form in forms:
+        try:
+            leading, openly, word = form
+            fields = _pattern(leading).groupindex
+            openly.format(**fields), word.format(**fields)
+        except (LookupError, ValueError, TypeError, re.error) as error:
+            raise ValueError(
+                f"config.prompts.openly has {form!r}: {error!r}. A form is "
+                "what a leading question looks like, the open question, and "
+                "the word in its answer for which a yes holds; the {fields} of "
+                "these are those of the first, which has each once."
+            ) from error
+
+
 def put_openly(
     question: str, forms: Sequence[tuple[str, str, str]]
 ) -> tuple[str, str] | None:
