@@ -75,7 +75,7 @@ def settings(**game) -> ml_collections.ConfigDict:
 class ToyTable:
     """Both questions are asked in every game; every fifth is aborted."""
 
-    settings = types.SimpleNamespace(questions=(), guess="spoken")
+    settings = types.SimpleNamespace(questions=(), guess="spoken", slots=8)
 
     def play(self, guesser, describer, specs, seed):
         for spec in specs:
@@ -128,9 +128,10 @@ def make_bench(**game):
             [*prompt_words(PROMPTS, 4), *world.VOCABULARY]
         ),
         engine=types.SimpleNamespace(
+            shards=1,
             encode=lambda params, pixels: jnp.asarray(
                 pixels.mean((1, 2)), jnp.float32
-            )
+            ),
         ),
         scorer=ToyScorer(),
         table=ToyTable(),

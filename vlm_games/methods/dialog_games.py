@@ -293,6 +293,7 @@ class DialogGames:
                 Role(params, prepared.describer),
                 asked,
                 bench.config.play.answer_tokens,
+                max(bench.table.settings.slots // bench.engine.shards, 1),
             )
         )
         return [

@@ -8,7 +8,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from vlm_games.games.answer import ROWS
 from vlm_games.games.instructions import Instructions
 from vlm_games.games.prompts import Prompts
 
@@ -121,7 +120,7 @@ def dialog_games(sizes: Sizes) -> Estimate:
     ]
     if c.openly and sizes.prompts.openly:
         most, read = c.games * play.turns, trunk + branch - play.answer_tokens
-        talks.append(Talk("put openly", most, ROWS, read, play.answer_tokens))
+        talks.append(Talk("put openly", most, 0, read, play.answer_tokens))
     longest = {"describer": trunk + 4 * branch, "guesser": guesser}
     lesson = Lesson(
         "train",
