@@ -20,6 +20,7 @@ TINY = (
     "train.steps=6",
     "train.save_every=2",
     "train.replay_images=24",
+    "train.replay_answers=labels",  # the base need not answer first
     "train.rows.describer=4",
     "train.rows.guesser=1",
     "train.rows.replay_answer=4",

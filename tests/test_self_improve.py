@@ -85,7 +85,9 @@ def test_photographs_play_and_a_broken_file_is_reported(tmp_path, cache):
         pixels = rng.integers(0, 255, (48, 64 + i, 3), np.uint8)
         PIL.Image.fromarray(pixels).save(folder / f"{i:02d}.png")
     (folder / "broken.jpg").write_bytes(b"no image at all")
-    output = finish(tmp_path / "run", cache, f"images={folder}", "controls=()")
+    settings = (f"images={folder}", "controls=()")
+    settings += ("train.replay_answers=openly",)  # as by default
+    output = finish(tmp_path / "run", cache, *settings)
     assert "1 files were no readable images" in output
     assert "broken.jpg" in (tmp_path / "run/report.html").read_text()
 

@@ -121,7 +121,8 @@ def ask_openly(
 
     Args:
       role: who answers, and how it sees the images.
-      limit, rows: as of `answer`.
+      limit: most tokens of an answer.
+      rows: prompts at a time, on each device.
 
     Returns:
       None where no form fits, where the answer was neither yes nor no, and
