@@ -71,6 +71,7 @@ def test_the_first_form_that_fits_is_taken():
         ("is it {a} or {a} ?", "what is it ?", "{a}"),
         ("is it {1a} ?", "what is it ?", "red"),
         (1, 2, 3),
+        ("is it {a} ?", 2, "{a}"),
         "is it {a} ?",
     ],
 )
@@ -115,7 +116,7 @@ def ask(*leading):
 )
 def test_an_answer_holds_if_the_open_one_agrees(heard, question, said, holds):
     (found,) = ask(Leading(1, question, said))
-    assert found == openly.Opened(SHAPE, "ring", holds)
+    assert found == Openly(SHAPE, "ring", holds)
     (prompt,) = heard
     assert prompt.text == PROMPTS.ask_describer(SHAPE) and prompt.image == 1
 

@@ -14,6 +14,7 @@ import functools
 import re
 from collections.abc import Sequence
 
+from vlm_games.data.records import Openly
 from vlm_games.data.tokenizer import Tokenizer
 from vlm_games.games.answer import ROWS, Asked, answer
 from vlm_games.games.play import Role
@@ -34,20 +35,6 @@ class Leading:
     answer: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Opened:
-    """What was said when the question was put openly.
-
-    Attributes:
-      question, answer: as put openly. holds: whether the answer to the leading
-        question agrees with it.
-    """
-
-    question: str
-    answer: str
-    holds: bool
-
-
 def check_forms(forms: Sequence[Sequence[str]]) -> None:
     """Raises ValueError for a form of `config.prompts.openly` that is none."""
     for form in forms:
@@ -55,7 +42,13 @@ def check_forms(forms: Sequence[Sequence[str]]) -> None:
             leading, openly, word = form
             fields = _pattern(leading).groupindex
             openly.format(**fields), word.format(**fields)
-        except (LookupError, ValueError, TypeError, re.error) as error:
+        except (
+            re.error,
+            LookupError,
+            ValueError,
+            TypeError,
+            AttributeError,
+        ) as error:
             raise ValueError(
                 f"config.prompts.openly has {form!r}: {error!r}. A form is "
                 "what a leading question looks like, the open question, and "
@@ -116,7 +109,7 @@ def ask_openly(
     asked: Sequence[Leading],
     limit: int,
     rows: int = ROWS,
-) -> list[Opened | None]:
+) -> list[Openly | None]:
     """Asks again what can be put openly, greedily; in order.
 
     Args:
@@ -134,14 +127,13 @@ def ask_openly(
         else put_openly(one.question, prompts.openly)
         for one in asked
     ]
-    trunk = prompts.describer_trunk()
     texts = [
-        Asked(one.image, trunk + prompts.question_only(found[0]))
+        Asked(one.image, prompts.ask_describer(found[0]))
         for one, found in zip(asked, put, strict=True)
         if found is not None
     ]
     said = iter(answer(engine, tokenizer, role, texts, limit, rows=rows))
-    opened: list[Opened | None] = []
+    opened: list[Openly | None] = []
     for one, found in zip(asked, put, strict=True):
         if found is None:
             opened.append(None)
@@ -150,7 +142,7 @@ def ask_openly(
         heard = next(said)
         agrees = names(heard.text, word) == yes_or_no(one.answer)
         opened.append(
-            Opened(question, heard.text, agrees) if heard.ended else None
+            Openly(question, heard.text, agrees) if heard.ended else None
         )
     return opened
 

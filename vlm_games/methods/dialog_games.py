@@ -298,7 +298,7 @@ class DialogGames:
         )
         return [
             tuple(
-                next(found, None) if game.reason is None else None
+                next(found) if game.reason is None else None
                 for _ in game.exchanges
             )
             for game in games

@@ -7,7 +7,6 @@ import numpy as np
 from vlm_games.data.images import ImageSource
 from vlm_games.data.records import GameRecord, Openly, Retold, Turn
 from vlm_games.games import filters, listener
-from vlm_games.games.openly import Opened
 from vlm_games.methods.method import Workbench
 from vlm_games.methods.retell import Retelling
 
@@ -20,7 +19,7 @@ def game_record(
     evidence: filters.Evidence,
     judged: np.ndarray,
     retold: Sequence[Retelling | None],
-    opened: Sequence[Opened | None],
+    opened: Sequence[Openly | None],
 ) -> GameRecord:
     """The record of a game.
 
@@ -73,7 +72,7 @@ def make_turns(
     belief: np.ndarray,
     judged: np.ndarray,
     retold: Sequence[Retelling | None],
-    opened: Sequence[Opened | None],
+    opened: Sequence[Openly | None],
 ) -> tuple[Turn, ...]:
     """The turns of a record; other arguments as of `game_record`.
 
@@ -92,9 +91,7 @@ def make_turns(
             credit=float(credit[t]),
             true=bench.truth(target, x.question, x.answer),
             retold=None if again is None else _retold(again),
-            openly=None
-            if put is None
-            else Openly(put.question, put.answer, put.holds),
+            openly=put,
         )
         for t, (x, again, put) in enumerate(
             zip(evidence.game.exchanges, retold, opened, strict=True)
